@@ -20,6 +20,7 @@ from sqlalchemy import Inspector, create_engine, inspect
 
 from tools.markdown import code, fence, page, table
 from tools.openapi.page import api
+from tools.python_reference import DIRECTORY, python_pages
 from twelvefold import errors
 from twelvefold.boot import journal_sql, migrate_journal
 from twelvefold.cli import command
@@ -239,11 +240,15 @@ PAGES: dict[str, Callable[[], str]] = {
     "events.md": events,
     "schema.md": schema,
     "api.md": api,
+    **python_pages(),
 }
 
 
 def main() -> None:
+    for stale in set(REFERENCE.glob(f"{DIRECTORY}/**/*.md")) - {REFERENCE / name for name in PAGES}:
+        stale.unlink()
     for name, generate in PAGES.items():
+        (REFERENCE / name).parent.mkdir(parents=True, exist_ok=True)
         (REFERENCE / name).write_text(generate())
 
 

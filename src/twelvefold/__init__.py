@@ -7,6 +7,10 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # importing typing would take a fifth of the time of `--help`
 if TYPE_CHECKING:
+    from twelvefold.app.app import App
+    from twelvefold.app.run import Run
+    from twelvefold.app.stream import RunEvent
+    from twelvefold.app.sync import SyncApp
     from twelvefold.boot import open_services
     from twelvefold.config import Settings
     from twelvefold.core import (
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "App",
     "Ask",
     "CallKey",
     "DuplicateRow",
@@ -36,7 +41,10 @@ __all__ = [
     "ReadOnly",
     "RejectedCall",
     "Resource",
+    "Run",
+    "RunEvent",
     "Settings",
+    "SyncApp",
     "SyncReadOnly",
     "SyncTransaction",
     "Tool",
@@ -48,6 +56,10 @@ __all__ = [
     "tool",
 ]
 _MODULES = {
+    "twelvefold.app.app": ("App",),
+    "twelvefold.app.run": ("Run",),
+    "twelvefold.app.stream": ("RunEvent",),
+    "twelvefold.app.sync": ("SyncApp",),
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
     "twelvefold.core.fan_out": ("FanOut",),

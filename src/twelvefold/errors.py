@@ -13,6 +13,7 @@ TwelvefoldError
 ├── StaleRun               the engine: another process continued the run; nothing was written
 │   └── LeaseLost          … another process holds its lease
 ├── CancelAsked            the engine: cancellation of the run was requested
+├── AppClosed              the caller: the app is not open; runs that it drove are given back
 ├── ServiceFault           the operator: a backing service failed
 │   ├── StoreUnavailable   … the database is unreachable or requests a retry
 │   │   ├── StoreFailed    … the database reports an error that may persist
@@ -109,6 +110,16 @@ class ToolRefused(TwelvefoldError):
     """A tool refuses a call. The model reads the message, which should say what to try instead.
 
     A transactional tool that raises it is rolled back.
+
+    Example:
+        from twelvefold import ToolRefused, Transaction, tool
+
+        @tool
+        async def cancel_order(tx: Transaction, order: int) -> str:
+            \"""Cancel an order.\"""
+            if not await tx.execute("delete from orders where id = :id", id=order):
+                raise ToolRefused(f"no order {order}; find_orders gives the ids")
+            return "cancelled"
     """
 
 
@@ -122,6 +133,13 @@ class LeaseLost(StaleRun):
 
 class CancelAsked(TwelvefoldError):
     """Cancellation of the run was requested; nothing was written."""
+
+
+class AppClosed(TwelvefoldError):
+    """The app is not open, or was closed during the call.
+
+    A run that it drove is given back: any process may continue it.
+    """
 
 
 class ServiceFault(TwelvefoldError):
@@ -161,7 +179,20 @@ class StoreRefused(ServiceFault):
 
 
 class DuplicateRow(StoreRefused):
-    """A row with this key exists; the statement changed nothing."""
+    """A row with this key exists; the statement changed nothing.
+
+    Example:
+        from twelvefold import DuplicateRow, ToolRefused, Transaction, tool
+
+        @tool
+        async def add_item(tx: Transaction, item: str) -> str:
+            \"""Put one thing on the list.\"""
+            try:
+                await tx.execute("insert into list (item) values (:item)", item=item)
+            except DuplicateRow:
+                raise ToolRefused(f"{item} is on the list already; say so") from None
+            return f"{item} is on the list"
+    """
 
 
 class TooLarge(StoreRefused):

@@ -4,12 +4,13 @@ import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from pydantic import BaseModel
 
 from tests.builders import asked
 from tests.ports import free_port
@@ -24,11 +25,13 @@ from twelvefold.core.ports import Store
 from twelvefold.errors import StoreFailed
 
 
-async def findings_by_name(settings: Settings, *more: Workflow) -> dict[str, Finding]:
+async def findings_by_name(settings: Settings, *more: Workflow[Any]) -> dict[str, Finding]:
     return {one.what: one for one in await find(settings, *more)}
 
 
-async def find(settings: Settings, *more: Workflow, tested: Versions = TESTED) -> list[Finding]:
+async def find(
+    settings: Settings, *more: Workflow[Any], tested: Versions = TESTED
+) -> list[Finding]:
     async with open_services(settings, with_model=False) as services:
         for workflow in more:
             services.workflows[workflow.name] = workflow  # type: ignore[index] # the services' own dict
@@ -84,6 +87,38 @@ async def test_missing_tables_of_a_workflow_are_reported(tmp_path: Path) -> None
     assert findings["tables of later"] == Finding(
         "fail", "tables of later", "missing: late; run `twelvefold migrate`"
     )
+
+
+@dataclass
+class Point:
+    x: int
+
+
+@tool(effect="pure")
+async def look() -> str:
+    """Look."""
+    return ""
+
+
+class Later(BaseModel):
+    part: "Part"  # type: ignore[name-defined]  # noqa: F821 - it is never defined
+
+
+async def test_the_output_of_a_workflow_is_reported(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/a.db")
+
+    findings = await findings_by_name(
+        settings,
+        Workflow("typed", "", output=Point),
+        Workflow("both", "", (look,), output=Point),
+        Workflow("later", "", output=Later),
+    )
+
+    assert findings["workflow typed"] == Finding("ok", "workflow typed", "output Point")
+    assert findings["workflow both"].found == "1 tool: look; output Point"
+    later = findings["workflow later"]
+    assert later.level == "fail"
+    assert "output has the type Later, which has no JSON Schema" in later.found
 
 
 class DeniedStore:

@@ -155,7 +155,7 @@ def test_an_unexpected_error_is_logged_with_its_traceback(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("twelvefold.cli.command.open_services", broken)
+    monkeypatch.setattr("twelvefold.app.opening.open_services", broken)
 
     done = tw("runs", "list")
 

@@ -24,13 +24,13 @@ from tests.builders import (
     succeeded,
     user,
 )
+from twelvefold.app.texts import item_text
 from twelvefold.cli.chat.screen import Terminal
 from twelvefold.cli.output import (
     Style,
     abbreviate,
     arguments_text,
     format_time,
-    item_text,
     print_json,
     print_notice,
     print_table,

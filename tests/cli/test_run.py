@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ModelServer, Twelvefold, child_environ, stopped_while_shouting
+from tests.cli.conftest import ModelServer, Twelvefold, child, child_environ, stopped_while_shouting
 from tests.services.model.mock_server import refuses, streams
 from tests.services.model.streams import FakeReply, responses_events
 
@@ -283,3 +283,41 @@ def test_a_closed_pipe_causes_no_traceback(shop: ModelServer, here: Path) -> Non
     assert done.returncode in (0, 141)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+TYPED = """
+from dataclasses import dataclass
+
+from twelvefold import Workflow
+
+
+@dataclass
+class Sale:
+    price: int
+
+
+workflow = Workflow(
+    "shop", lambda who: f"You sell to {who.id}.", output=Sale, output_corrections=1
+)
+"""
+
+
+@pytest.mark.usefixtures("shop")
+def test_only_a_valid_output_is_printed(tw: Twelvefold, here: Path, model: ModelServer) -> None:
+    (here / "shop.py").write_text(TYPED)
+    invalid, valid = (
+        streams(responses_events(FakeReply(text))) for text in ("dear", '{"price":7}')
+    )
+    model.will(invalid, valid, invalid, invalid, invalid, valid)
+
+    done = tw("run", "--as", "ann", "a lamp")
+    failed = tw("run", "--json", "a lamp")
+    chat = child(here, "chat", stdin="a lamp\n")
+
+    assert (done.status, done.out) == (0, '{"price":7}\n')
+    assert model.calls[0].body["instructions"] == "You sell to ann."
+    assert (failed.status, failed.json["answer"]) == (1, "")
+    assert failed.json["error"].startswith("the model's output was invalid twice; the last")
+    assert "dear" not in chat.out
+    assert "(no valid output: Invalid JSON" in chat.out
+    assert '{"price":7}' in chat.out

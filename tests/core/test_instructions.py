@@ -70,7 +70,7 @@ async def unknown(who: "Nowhere") -> str: ...  # type: ignore[name-defined, empt
         (nothing, "instructions=nothing must take the caller"),
         (three, "instructions=three must take the caller"),
         (named, "instructions=named must take the caller"),
-        (unknown, "instructions: its types cannot be read: name 'Nowhere' is not defined"),
+        (unknown, "instructions=unknown: its types cannot be read: name 'Nowhere' is not defined"),
     ],
 )
 def test_a_wrong_declaration_is_an_error_on_import(given: object, problem: str) -> None:

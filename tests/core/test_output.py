@@ -1,5 +1,6 @@
 """Typed output: the schema, the check of a reply, and what follows from an invalid one."""
 
+import json
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -236,6 +237,13 @@ def test_a_type_without_a_schema_is_an_error_on_import() -> None:
         Workflow("table", "Help.", output=Plain)
 
 
+def test_the_name_of_a_type_is_an_error_on_import() -> None:
+    name: Any = "Booking"
+
+    with pytest.raises(WorkflowError, match=r"^workflow table: output is a type, not its name$"):
+        Workflow("table", "Help.", output=name)
+
+
 @pytest.mark.parametrize("most", [-1, True, 1.5])
 def test_the_number_of_corrections_is_an_integer_from_zero(most: Any) -> None:
     with pytest.raises(WorkflowError, match="output_corrections is an integer from 0, not"):
@@ -377,6 +385,20 @@ def test_corrections_are_sent_as_long_as_their_run_lasts() -> None:
     assert texts(*story) == ["hi", BAD, CORRECTION, "function_call", "function_call_output"]
 
 
+def test_only_the_last_invalid_output_is_sent() -> None:
+    story = [
+        asked("hi"),
+        rejected(),
+        called("look"),
+        succeeded("3.0", "look", "ok"),
+        rejected("no"),
+    ]
+
+    calls = ["function_call", "function_call_output"]
+    assert texts(*story) == ["hi", *calls, "no", CORRECTION]
+    assert texts(*story, rejected("never")) == ["hi", *calls, "never", CORRECTION]
+
+
 @pytest.mark.parametrize("last", [(said(GOOD), finished()), (finished("failed"),)])
 def test_corrections_of_earlier_runs_are_left_out(last: tuple[Any, ...]) -> None:
     answer = [GOOD] if len(last) == 2 else []
@@ -433,6 +455,22 @@ def test_the_format_is_sent_with_the_callers_other_options() -> None:
     assert verbose.options == {"text": {"verbosity": "low", "format": form}, "temperature": 0.5}
 
 
+def test_a_correction_has_the_schema_in_its_instructions_too() -> None:
+    first = build_request(thread_of(asked()), BOOKING, Limits()).request
+    second = build_request(thread_of(asked(), rejected()), BOOKING, Limits()).request
+    later = build_request(
+        thread_of(asked(), rejected(), said(GOOD), finished(), asked()), BOOKING, Limits()
+    ).request
+    assert BOOKING.output_type is not None
+
+    assert first.instructions == later.instructions == "Help."
+    head, _, schema = second.instructions.rpartition("\n")
+    assert head == (
+        "Help.\n\nThe output is JSON that fits this JSON Schema, without any other text:"
+    )
+    assert json.loads(schema) == BOOKING.output_type.schema
+
+
 def test_the_schema_counts_towards_the_window() -> None:
     without = Workflow("academy", "Help.", (look,))
     story: list[Any] = [asked("x" * 2_200), said(), finished(), asked()]
@@ -440,6 +478,15 @@ def test_the_schema_counts_towards_the_window() -> None:
 
     assert build_request(thread_of(*story), without, limits).turns_left_out == 0
     assert build_request(thread_of(*story), BOOKING, limits).turns_left_out == 1
+
+
+def test_a_correction_is_never_left_out_to_save_room() -> None:
+    story: list[Any] = [asked("x" * 3_000), said(), finished(), asked("hi"), rejected()]
+
+    compacted = build_request(thread_of(*story), BOOKING, Limits(context_tokens=1_000))
+
+    assert compacted.turns_left_out == 1
+    assert [_text(item) for item in compacted.request.items] == ["hi", BAD, CORRECTION]
 
 
 # --- the output -----------------------------------------------------------------------------------

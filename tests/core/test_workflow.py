@@ -250,7 +250,8 @@ def test_the_resources_of_a_workflow_are_a_function() -> None:
         (Client(), "resources is a function that returns an async context manager, not a Client"),
         (
             opened(),
-            "resources is a function that returns an async context manager, not a _AsyncGeneratorContextManager",
+            "resources is a function that returns an async context manager, "
+            "not a _AsyncGeneratorContextManager",
         ),
         (undecorated, "resources=undecorated must return an async context manager; write @async"),
         (coroutine, "resources=coroutine must return an async context manager"),

@@ -6,18 +6,22 @@
 import ast
 import json
 import re
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import twelvefold
 from tests.docs.pages import ROOT, Block, blocks, pages, without_blocks
 from tests.docs.shell import matches
+from tools.python_reference import split_doc
 from tools.reference import PAGES, REFERENCE
-from twelvefold import Principal, ToolRefused
+from twelvefold import Principal, ToolRefused, testing
 
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")
 HEADING = re.compile(r"^#+ (.+?) *$", re.MULTILINE)
@@ -27,6 +31,7 @@ NOT_RUN = {
     "CONTRIBUTING.md": 3,
     "README.md": 5,
     "docs/failures.md": 1,
+    "docs/howto/app.md": 3,
     "docs/howto/broker.md": 2,
     "docs/howto/celery.md": 2,
     "docs/howto/deploy.md": 7,
@@ -36,6 +41,7 @@ NOT_RUN = {
     "docs/howto/release.md": 1,
     "docs/howto/serve.md": 3,
     "docs/howto/simulation.md": 2,
+    "docs/howto/testing.md": 2,
     "docs/twelve-factors.md": 1,
     "examples/retail/README.md": 2,
 }
@@ -43,6 +49,7 @@ NOT_RUN = {
 
 Generated pages are left out: the tests of the code cover what they quote.
 """
+PUBLIC = [f"{one.__name__}.{name}" for one in (twelvefold, testing) for name in one.__all__]
 GENERATED = [REFERENCE / name for name in PAGES]
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -52,10 +59,11 @@ def test_every_link_leads_to_a_page_and_its_heading(page: Path) -> None:
     assert list(broken_links(page)) == []
 
 
-def test_llms_txt_has_every_page_but_the_single_decisions() -> None:
+def test_llms_txt_has_every_page_but_single_decisions_and_names() -> None:
     docs = ROOT / "docs"
     listed = {link for link, _ in LINK.findall((docs / "llms.txt").read_text())}
-    single = {page for page in (docs / "decisions").glob("*.md") if page.name != "index.md"}
+    lists = (docs / "decisions", docs / "reference" / "python")
+    single = {page for list in lists for page in list.rglob("*.md") if page.name != "index.md"}
     home = docs / "index.md"
 
     written = set(docs.rglob("*.md")) - single - {home}
@@ -95,10 +103,20 @@ def test_output_follows_its_command(page: Path) -> None:
 
 
 @each_page
-def test_every_python_block_runs(page: Path) -> None:
+def test_every_python_block_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)  # a block may import another one of its page
+    monkeypatch.chdir(tmp_path)  # a block may open an embedded database
+    saved = {block.file: block.text for block in blocks(page) if block.file.endswith(".py")}
+    for file, text in saved.items():
+        (tmp_path / file).write_text(text)
+        monkeypatch.delitem(sys.modules, file.removesuffix(".py"), raising=False)
     for block in blocks(page):
         if block.language == "python" and block.reason is None:
             exec(compile(block.text, str(block), "exec"), {"__name__": "page"})
+    for file in saved:
+        sys.modules.pop(file.removesuffix(".py"), None)
 
 
 @each_page
@@ -111,6 +129,22 @@ def test_every_json_block_is_json(page: Path) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_the_reference_is_up_to_date(name: str) -> None:
     assert (REFERENCE / name).read_text() == PAGES[name](), "run `make reference`"
+
+
+def test_the_reference_has_no_page_of_a_name_that_is_gone() -> None:
+    written = {str(page.relative_to(REFERENCE)) for page in REFERENCE.glob("python/**/*.md")}
+
+    assert written == {name for name in PAGES if name.startswith("python/")}
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_a_public_name_has_a_docstring_with_an_example(path: str) -> None:
+    module, _, name = path.rpartition(".")
+    text, example = split_doc(getattr(import_module(module), name))
+
+    assert text, f"{name} has no docstring"
+    assert example, f"the docstring of {name} has no section `Example:`"
+    assert "import" in example, f"the example of {name} runs by itself"
 
 
 def test_output_is_compared_line_by_line_except_for_ellipses() -> None:

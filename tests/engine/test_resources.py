@@ -398,6 +398,17 @@ async def test_whatever_keeps_a_resource_from_opening_is_named(
     await resources.close()
 
 
+async def test_an_opening_that_cancels_itself_leaves_no_caller_waiting() -> None:
+    def cancelled() -> AbstractAsyncContextManager[Client]:
+        raise asyncio.CancelledError
+
+    resources = Resources(timings=SOON)
+
+    with pytest.raises(ResourceUnavailable, match="cannot be opened: cancelled"):
+        await resources.open(shop(cancelled))
+    await resources.close()
+
+
 async def test_a_run_whose_resource_cannot_be_opened_is_given_back_with_its_reply(
     stage: Stage,
 ) -> None:
@@ -569,6 +580,19 @@ async def test_closing_cancels_an_opening_and_refuses_further_calls() -> None:
         await waiting
     with pytest.raises(ResourceUnavailable, match="workflow shop: its resources are closed"):
         await handed_in(resources, shop(Opener()))
+
+
+async def test_closing_before_an_opening_has_begun_refuses_its_callers() -> None:
+    opener, resources = Opener(), Resources()
+    waiting = asyncio.ensure_future(resources.open(shop(opener)))
+    closing = asyncio.ensure_future(resources.close())  # runs before the task that opens
+
+    async with asyncio.timeout(30):
+        with pytest.raises(ResourceUnavailable, match="cannot be opened: the process stops"):
+            await waiting
+    await closing
+
+    assert opener.log == []
 
 
 async def test_resources_are_opened_outside_the_context_of_a_run() -> None:

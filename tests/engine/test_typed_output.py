@@ -1,6 +1,7 @@
 """Runs of a workflow with an output type: corrections, streams, and kills at every place."""
 
 import asyncio
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from twelvefold.core.events import (
     DEFAULT_OPTIONS,
     ApprovalAsked,
     Event,
+    Item,
     ModelReplied,
     RequestOptions,
     RunFinished,
@@ -35,12 +37,12 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import RunId
 from twelvefold.core.output import BESIDE_CALLS
-from twelvefold.core.ports import Listener, NullListener
+from twelvefold.core.ports import Listener, ModelRequest, NullListener
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import answer
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services, prepare
-from twelvefold.services.model.scripted import Scripted, calls, says
+from twelvefold.services.model.scripted import Scripted, ScriptedModel, calls, says
 
 
 class Sale(BaseModel):
@@ -58,7 +60,29 @@ LAMP = {"item": "a lamp"}
 
 
 def typed(stage: Stage, *replies: Scripted, **more: Any) -> Services:
-    return stage.process(*replies, workflow=TYPED, **more)
+    """Return a process whose model gives these replies in order.
+
+    Any process gives the same, because the place in the order is that of the last reply that the
+    request has.
+    """
+    model = more.pop("model", None) or ScriptedModel(lambda request: _next(replies, request))
+    return stage.process(workflow=TYPED, model=model, **more)
+
+
+def _next(replies: Sequence[Scripted], request: ModelRequest) -> Scripted:
+    turn = max(at for at, item in enumerate(request.items) if item == user("a lamp, please"))
+    own = [item for item in request.items[turn + 1 :] if not _is_the_users(item)]
+    given = [at for at, reply in enumerate(replies) if own and _is_same(reply, own[-1])]
+    return replies[given[-1] + 1] if given else replies[0]
+
+
+def _is_the_users(item: Item) -> bool:
+    return item.get("role") == "user" or item["type"] == "function_call_output"
+
+
+def _is_same(reply: Scripted, item: Item) -> bool:
+    last = reply[-1] if isinstance(reply, list) else {}
+    return all(last.get(key) == item.get(key) for key in ("content", "name", "arguments"))
 
 
 async def driven(
@@ -79,7 +103,10 @@ def outline(events: list[Event]) -> list[object]:
     ]
 
 
-async def test_an_invalid_output_goes_back_to_the_model(stage: Stage) -> None:
+async def test_an_invalid_output_goes_back_to_the_model(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     outcome = await driven(stage, says(BAD), says(GOOD))
 
     assert outline(await stage.journal(outcome.run)) == [(PROBLEM,), (), "RunFinished"]
@@ -88,22 +115,27 @@ async def test_an_invalid_output_goes_back_to_the_model(stage: Stage) -> None:
     assert first.options == second.options
     assert [item["role"] for item in second.items] == ["user", "assistant", "user"]
     assert PROBLEM in second.items[-1]["content"]
+    replies = [vars(line) for line in caplog.records if line.message == "model_replied"]
+    assert [("'problems': 1" in str(line), PROBLEM in str(line)) for line in replies] == [
+        (True, False),
+        (False, False),
+    ]
 
 
 async def test_the_next_run_does_not_see_the_invalid_output(stage: Stage) -> None:
     services = typed(stage, says(BAD), says(GOOD))
     first = await drive(services, await start(services), NullListener())
-    again = typed(stage, says("unused"), says(GOOD))
 
-    held = await start(again, "and another", first.run.thread)
-    await drive(again, held, NullListener())
+    await drive(services, await start(services, thread=first.run.thread), NullListener())
 
-    assert len(stage.requests[-1].items) == 3
-    assert stage.requests[-1].items[-1] == user("and another")
+    question, answer, again = stage.requests[2].items
+    assert question == again == user("a lamp, please")
+    assert answer["content"][0]["text"] == GOOD
+    assert len(stage.requests[3].items) == 5
 
 
 async def test_too_many_invalid_outputs_fail_the_run(stage: Stage) -> None:
-    outcome = await driven(stage, says(BAD), says("no"), says(BAD), says(GOOD))
+    outcome = await driven(stage, says("no"), says("never"), says(BAD), says(GOOD))
 
     assert outcome.status == (await stage.record(outcome.run)).status == "failed"
     *_, last = await stage.journal(outcome.run)

@@ -9,7 +9,7 @@ import pytest
 import twelvefold
 
 SOURCES = sorted(Path(twelvefold.__file__).parent.rglob("*.py"))
-DECLARATION_EVENTS = {"tool_not_prepared"}
+DECLARATION_EVENTS = {"tool_not_prepared", "output_not_prepared"}
 """Events with an exception about a declaration, which cannot contain arguments."""
 
 

@@ -10,6 +10,7 @@ from typing import Any, assert_type
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from twelvefold import (
     CallKey,
@@ -208,6 +209,7 @@ def use_sync_transaction(tx: SyncTransaction) -> None:
     assert_type(tx.fetch_one("select 1"), dict[str, Any] | None)
     assert_type(tx.fetch_all(select(1)), list[dict[str, Any]])
     assert_type(tx.execute("delete from courses"), int)
+    assert_type(tx.orm_session(), Session)
     tx.send_mail("ann@example.org", "Welcome", "Hello", html="<p>Hello</p>")
 
 
@@ -238,5 +240,5 @@ def declare_wrongly() -> None:
     tool(effect="transactional")  # type: ignore[call-overload]  # the signature declares it
     tool("explain")  # type: ignore[call-overload]  # not a function
     Workflow("academy", "Help.", (explain,))  # type: ignore[arg-type]  # not a tool
-    Workflow("academy", "Help.", (look,), resources=Courier)  # type: ignore[arg-type]  # no opener
     Workflow("academy", takes_reader)  # type: ignore[arg-type]  # takes no principal
+    Workflow("academy", "Help.", (look,), resources=Courier)  # type: ignore[arg-type]  # no opener

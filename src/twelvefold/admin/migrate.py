@@ -4,10 +4,11 @@ On a server, `twelvefold migrate` does it. An embedded file is migrated by every
 it.
 """
 
+import asyncio
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from twelvefold.admin.threads import classify_all
@@ -26,6 +27,7 @@ from twelvefold.errors import SettingsError, StoreRefused
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
+LOCK_POLL_S = 0.01
 # Only in embedded files, so not a migration.
 SEEDED = "CREATE TABLE IF NOT EXISTS twelvefold_seeded (workflow TEXT PRIMARY KEY);\n"
 IS_SEEDED = "SELECT workflow FROM twelvefold_seeded WHERE workflow = :name"
@@ -78,7 +80,7 @@ async def prepare(settings: Settings, services: Services) -> None:
 async def _prepare_file(settings: Settings, services: Services, file: Path) -> None:
     if not file.parent.is_dir():
         raise SettingsError(f"DATABASE_URL: directory {file.parent} does not exist")
-    with _lock_directory(file.parent):
+    async with _lock_directory(file.parent):
         # Read with the lock held: another process may have been migrating, or have died meanwhile.
         schema = await services.store.schema()
         if schema is None or schema.level < SCHEMA or not schema.is_recorded:
@@ -122,16 +124,25 @@ def _named_errors(workflow: Workflow, part: str) -> Iterator[None]:
         raise type(error)(f"workflow {workflow.name}: {part}: {error}") from error
 
 
-@contextmanager
-def _lock_directory(directory: Path) -> Iterator[None]:
-    """Wait until no other process prepares a file in the directory.
+@asynccontextmanager
+async def _lock_directory(directory: Path) -> AsyncIterator[None]:
+    """Wait until no other process, and no other app of this one, prepares a file in the directory.
 
     Locks the directory, because opening and closing the file would release SQLite's own locks.
     Source: "How To Corrupt An SQLite Database File", section 2.2.
     """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while not _try_lock(descriptor):  # noqa: ASYNC110 - another process holds the lock
+            await asyncio.sleep(LOCK_POLL_S)
         yield
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

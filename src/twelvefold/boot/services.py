@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twelvefold.boot.database import database_name, embedded_file, release_of
 from twelvefold.boot.environment import RandomIds
@@ -65,15 +65,30 @@ class NoModel:
 async def open_services(
     settings: Settings,
     *,
+    workflows: Mapping[str, Workflow[Any]] | None = None,
+    model: Model | None = None,
     with_model: bool = True,
     resources: Mapping[type, object] | None = None,
 ) -> AsyncIterator[Services]:
     """Open the services of the settings without connecting, and close them at the end.
 
-    `with_model=False` avoids importing the model's client. `resources` are handed to tools for
-    their types instead of what the workflows provide. Raises SettingsError.
+    `workflows` replace those of the settings. `model` replaces the model of the settings; the
+    caller closes it. `with_model=False` avoids importing the model's client. `resources` are handed
+    to tools for their types instead of what the workflows provide. Raises SettingsError.
+
+    Example:
+        import asyncio
+
+        from twelvefold import Settings, open_services
+
+        async def main() -> None:
+            settings = Settings(database_url="sqlite://", workflows=("examples.shopping:workflow",))
+            async with open_services(settings, with_model=False) as services:
+                assert list(services.workflows) == ["shopping"]
+
+        asyncio.run(main())
     """
-    named = load_workflows(settings.workflows)
+    named = load_workflows(settings.workflows) if workflows is None else workflows
     workflows = with_started(named)
     handed_in = _check_resources(Resources(resources), workflows)
     ids: Ids = RandomIds()
@@ -84,8 +99,9 @@ async def open_services(
         stack.push_async_callback(store.close)
         if file := embedded_file(settings):
             log.info("embedded_database", file=str(file))
-        model: Model = _open_model(settings) if with_model else NoModel()
-        stack.push_async_callback(model.close)
+        if model is None:
+            model = _open_model(settings) if with_model else NoModel()
+            stack.push_async_callback(model.close)
         renewer = _open_renewer(settings)
         stack.push_async_callback(renewer.close)
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))

@@ -5,15 +5,15 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TextIO
 
-from twelvefold.admin.migrate import prepare
+from twelvefold.app.opening import open_checked_services
 from twelvefold.boot import open_services, read_environment, release_of
 from twelvefold.cli.dotenv import read_dotenv
 from twelvefold.cli.output import NO_OUTPUT, print_notice
@@ -136,19 +136,6 @@ def configure(
 def has_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Return whether to write colours to the stream. Source: no-color.org."""
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
-
-
-@asynccontextmanager
-async def open_checked_services(
-    settings: Settings, *, with_model: bool = True, limit: ExitLimit | None = None
-) -> AsyncIterator[Services]:
-    """Open the services and check the database. Raises SettingsError if it does not fit.
-
-    `limit` is the limit that this process starts at SIGTERM.
-    """
-    async with open_services(settings, with_model=with_model) as services:
-        await prepare(settings, services)
-        yield replace(services, exit_limit=limit or services.exit_limit)
 
 
 @dataclass(frozen=True, slots=True)

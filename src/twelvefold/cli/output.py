@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from twelvefold.core import Item
 from twelvefold.observe.escape import escape, escape_json, prose_escaper
 
 Style = Literal["", "dim", "bold", "good", "bad", "tool"]
@@ -92,21 +91,3 @@ def format_time(at_us: int | None) -> str:
     if at_us is None:
         return ""
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def item_text(item: Item) -> str:
-    """Return the text of a message item, refusals included.
-
-    Source: the content parts of a message in the Responses API; content may be plain text.
-    """
-    content = item.get("content")
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
-
-
-def messages_text(items: Iterable[Item]) -> str:
-    """Return the text of all messages among the items."""
-    messages = (item_text(item) for item in items if item.get("type", "message") == "message")
-    return "\n".join(text for text in messages if text)

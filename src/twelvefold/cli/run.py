@@ -5,8 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from twelvefold.app import texts
+from twelvefold.app.texts import last_answer
 from twelvefold.cli.command import DONE, FAILED, INTERRUPTED, TRY_AGAIN, CommandContext, command
-from twelvefold.cli.output import abbreviate, messages_text, print_json, print_notice
+from twelvefold.cli.output import abbreviate, print_json, print_notice
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_text
 from twelvefold.core import (
@@ -14,7 +16,6 @@ from twelvefold.core import (
     Entry,
     Event,
     Item,
-    ModelReplied,
     NullListener,
     Principal,
     RunId,
@@ -65,10 +66,10 @@ def _read_stdin() -> str:
 
 
 def user_message(text: str) -> Item:
-    """Return a user message in the format of the Responses API. Raises RequestError if empty."""
+    """Return a user message. Raises RequestError if it is empty, with advice for the terminal."""
     if not text.strip():
         raise RequestError("the message is empty; pass a text, or - to read standard input")
-    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+    return texts.user_message(text)
 
 
 async def _find_workflow(services: Services, thread: ThreadId | None) -> str:
@@ -111,7 +112,7 @@ async def drive_and_print(services: Services, held: HeldRun, *, as_json: bool = 
 def _print_outcome(outcome: Outcome, waiting: Sequence[WaitingCall], *, as_json: bool) -> None:
     if as_json:
         print_json(_outcome_json(outcome, waiting))
-    elif outcome.status in OVER and (answer := last_answer(outcome.thread)):
+    elif outcome.status in OVER and (answer := last_answer(outcome.thread.latest)):
         print(escape_prose(answer))
     if notice := _outcome_notice(outcome, waiting):
         print_notice(notice)
@@ -141,19 +142,6 @@ class _FaultPrinter(NullListener):
             print_notice(f"tool {event.tool} raised {fault_text(event.error)}")
 
 
-def last_answer(thread: Thread) -> str:
-    """Return the text of the model's last reply in the thread's latest run.
-
-    "" if the text is no valid output.
-    """
-    for entry in reversed(thread.entries):
-        if entry.run != thread.run:
-            break
-        if isinstance(entry.event, ModelReplied):
-            return "" if entry.event.problems else messages_text(entry.event.items)
-    return ""
-
-
 def _outcome_notice(outcome: Outcome, waiting: Sequence[WaitingCall]) -> str:
     match outcome.status:
         case "completed":
@@ -180,7 +168,7 @@ def _outcome_json(outcome: Outcome, waiting: Sequence[WaitingCall]) -> dict[str,
         "run": str(outcome.run),
         "thread": f"conv_{outcome.run.thread}",
         "status": outcome.status,
-        "answer": last_answer(outcome.thread),
+        "answer": last_answer(outcome.thread.latest),
         "error": outcome.error,
         "usage": {
             "input_tokens": usage.input_tokens,

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
-from twelvefold.cli.output import Style, Write, abbreviate, arguments_text, messages_text
+from twelvefold.app.texts import messages_text
+from twelvefold.cli.output import Style, Write, abbreviate, arguments_text
 from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,

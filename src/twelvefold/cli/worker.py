@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import uvloop
 
+from twelvefold.app.opening import open_checked_services
 from twelvefold.boot import open_mailer
-from twelvefold.cli.command import DONE, configure, open_checked_services
+from twelvefold.cli.command import DONE, configure
 from twelvefold.cli.gc_pauses import bound_gc_pauses
 from twelvefold.cli.signals import stop_on_signals
 from twelvefold.config import Settings
-from twelvefold.worker.loop import Worker
+from twelvefold.worker.process import make_worker
 
 
 def worker(environ: Mapping[str, str], *, until_idle: bool) -> int:
@@ -27,14 +28,6 @@ async def _work_until_stopped(settings: Settings, *, until_idle: bool) -> int:
         async with open_checked_services(settings) as services, open_mailer(settings) as mailer:
             started()
             bound_gc_pauses()
-            worker = Worker(
-                services,
-                settings.max_runs,
-                max_run_bytes=settings.max_run_bytes,
-                max_per_principal=settings.max_runs_per_principal,
-                grace_s=settings.grace_s,
-                mailer=mailer,
-                until_idle=until_idle,
-            )
+            worker = make_worker(services, settings, mailer, until_idle=until_idle)
             await worker.run(stop)
     return DONE

@@ -45,7 +45,16 @@ WebDrives = Literal["foreground", "background"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of a process. An empty variable counts as not set."""
+    """The settings of a process. An empty variable counts as not set.
+
+    Each field is an environment variable in upper case: see the reference of settings.
+
+    Example:
+        from twelvefold import Settings
+
+        settings = Settings.from_environ({"DATABASE_URL": "sqlite:///shop.db", "MAX_STEPS": "20"})
+        assert settings.max_steps == 20
+    """
 
     database_url: Annotated[
         str,

@@ -18,9 +18,9 @@ from typing import Any
 from celery import Celery, Task
 from celery.signals import worker_process_shutdown, worker_shutdown
 
+from twelvefold.app.loop_thread import LoopThread
 from twelvefold.boot import check_database, open_services, read_environment
 from twelvefold.config import Settings
-from twelvefold.contrib.loop_thread import LoopThread
 from twelvefold.core import NullListener, Principal, RunId, WaitingWork
 from twelvefold.engine import RunRequest, Services, enqueue_run, take
 from twelvefold.engine.drive import drive
@@ -50,7 +50,7 @@ class CeleryRuns:
         self.app = app
         self.sweep_interval_s = sweep_interval_s
         self._settings = settings
-        self._thread: LoopThread | None = None
+        self._thread: LoopThread[Services] | None = None
         self._lock = threading.Lock()
 
         # Not shared: two apps in one process have their own.

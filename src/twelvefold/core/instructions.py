@@ -43,21 +43,26 @@ def parse_instructions(workflow: str, given: object) -> InstructionsFunction | N
     at = f"workflow {workflow}: instructions"
     if not inspect.isroutine(given):
         raise WorkflowError(f"{at} is a string or a function, not a {type(given).__name__}")
-    parameters = list(inspect.signature(given).parameters.values())
-    expected = (Principal, ReadOnly)[: len(parameters)]
+    at = f"{at}={given.__name__}"
+    takes_database = _check_parameters(at, given)
+    is_async = inspect.iscoroutinefunction(given)
+    if takes_database and not is_async:
+        raise WorkflowError(f"{at}: takes ReadOnly, so it must be async")
+    return InstructionsFunction(given, takes_database, is_async)
+
+
+def _check_parameters(at: str, function: Callable[..., object]) -> bool:
+    """Return whether the function takes a ReadOnly. Raises WorkflowError for other parameters."""
+    parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) not in (1, 2) or any(_must_be_named(one) for one in parameters):
-        raise WorkflowError(f"{at}={given.__name__} must take {_TAKES}")
-    hints = _read_hints(at, given)
-    for parameter, kind in zip(parameters, expected, strict=True):
+        raise WorkflowError(f"{at} must take {_TAKES}")
+    hints = _read_hints(at, function)
+    for parameter, kind in zip(parameters, (Principal, ReadOnly), strict=False):
         if hints.get(parameter.name, kind) is not kind:
             raise WorkflowError(
-                f"{at}={given.__name__}: {parameter.name!r} must be a {kind.__name__}; "
-                f"it must take {_TAKES}"
+                f"{at}: {parameter.name!r} must be a {kind.__name__}; it must take {_TAKES}"
             )
-    is_async = inspect.iscoroutinefunction(given)
-    if len(parameters) > 1 and not is_async:
-        raise WorkflowError(f"{at}={given.__name__}: takes ReadOnly, so it must be async")
-    return InstructionsFunction(given, len(parameters) > 1, is_async)
+    return len(parameters) > 1
 
 
 def _must_be_named(parameter: inspect.Parameter) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WRAPPER = "output"
 """The only field of the object around a value that is no object, and its name if it has none."""
 BESIDE_CALLS = "a text beside tool calls is not the output"
+SCHEMA_NOTE = "The output is JSON that fits this JSON Schema, without any other text:\n{schema}"
 MAX_PROBLEMS = 20
 MAX_PROBLEM_CHARS = 300
 _REF = "#/$defs/"
@@ -64,6 +65,11 @@ class OutputType:
         """The `text.format` of a request to the model. Raises WorkflowError."""
         schema, strict = self.schema, self.strict
         return {"type": "json_schema", "name": self.name, "schema": schema, "strict": strict}
+
+    @cached_property
+    def note(self) -> str:
+        """The schema as a text, for the instructions. Raises WorkflowError."""
+        return SCHEMA_NOTE.format(schema=msgspec.json.encode(self.schema).decode())
 
     @cached_property
     def size(self) -> int:

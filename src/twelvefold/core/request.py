@@ -68,9 +68,11 @@ def build_request(
     options = thread.options
     tools = (*(tool.spec for tool in open_tools(thread, workflow)), *client_tool_specs(options))
     own = workflow.instructions if isinstance(workflow.instructions, str) else instructions
-    instructions = "\n\n".join(filter(None, (own, options.instructions)))
-    fixed_bytes = size_of(instructions) + sum(tool.size for tool in tools)
     output = workflow.output_type
+    # Some servers ignore the format of a request.
+    note = output.note if output is not None and thread.invalid_outputs else ""
+    instructions = "\n\n".join(filter(None, (own, options.instructions, note)))
+    fixed_bytes = size_of(instructions) + sum(tool.size for tool in tools)
     if output is not None:
         fixed_bytes += output.size
     compaction = _compact(thread, fixed_bytes, limits)

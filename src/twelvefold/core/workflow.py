@@ -33,6 +33,14 @@ class RejectedCall:
     """A call that did not reach its tool; `arguments` is the text that the model wrote.
 
     `problems` are the reasons. `offered` are the tools that the model could have called.
+
+    Example:
+        from twelvefold import RejectedCall, Workflow
+
+        def explain(call: RejectedCall) -> str:
+            return f"Error: {call.tool}: {'; '.join(call.problems)}; try {call.offered}"
+
+        workflow = Workflow("desk", "You answer questions.", (), explain=explain)
     """
 
     failure: Failure
@@ -71,6 +79,14 @@ class Workflow(Generic[Output]):
     `children` are the workflows whose runs its tools start with `FanOut`.
     Raises WorkflowError if a gate names a tool that does not exist, or if a parameter of a tool has
     a type without a JSON Schema.
+
+    Example:
+        from twelvefold import RejectedCall, Workflow
+
+        def explain(call: RejectedCall) -> str:
+            return f"Error: {call.tool}: {'; '.join(call.problems)}; try {call.offered}"
+
+        workflow = Workflow("desk", "You answer questions.", (), explain=explain)
     """
 
     name: str
@@ -79,9 +95,9 @@ class Workflow(Generic[Output]):
     schema: str = ""
     seed: Seeder | None = None
     explain: Callable[[RejectedCall], str] = explain
-    resources: OpenResources | None = None
     output: type[Output] | UnionType | None = None
     output_corrections: int = 2
+    resources: OpenResources | None = None
     children: tuple["Workflow[Any]", ...] = ()
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
     instructions_function: InstructionsFunction | None = field(
@@ -115,6 +131,8 @@ class Workflow(Generic[Output]):
             )
         if self.output is None:
             return None
+        if isinstance(self.output, str):
+            raise WorkflowError(f"workflow {self.name}: output is a type, not its name")
         output = OutputType(self.name, self.output)
         output.check()
         return output

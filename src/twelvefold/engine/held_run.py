@@ -138,12 +138,13 @@ def _log_fields(event: Event) -> dict[str, object]:
     match event:
         case RunStarted(workflow=workflow):
             return {"workflow": workflow}
-        case ModelReplied(usage=usage, model=model):
-            return {
+        case ModelReplied(usage=usage, model=model, problems=problems):
+            fields: dict[str, object] = {
                 "model": model,
                 "input_tokens": usage.input_tokens,
                 "output_tokens": usage.output_tokens,
             }
+            return fields | {"problems": len(problems)} if problems else fields
         case ToolFailed(failure="unknown_tool"):
             return {"failure": "unknown_tool"}  # the name is text that the model wrote
         case ToolFailed(tool=tool, failure=failure):

@@ -19,6 +19,7 @@ from twelvefold.observe.log import get_logger
 log = get_logger(__name__)
 AnyCall = ValidCall | RejectedCall
 Provided = tuple[object, ...]
+STOPPING = "the process stops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,8 @@ class _Opened:
         self._closing.set()
         if not self.provided.done():
             self._task.cancel()
+            # A task that is cancelled before its first line would leave its callers waiting.
+            self._fail(STOPPING)
         _, late = await asyncio.wait([self._task], timeout=max(timeout_s, 0))
         if late:
             log.error("resources_not_closed", workflow=self._workflow, error="timeout")
@@ -228,7 +231,7 @@ class _Opened:
                 self.provided.set_result(found if isinstance(found, tuple) else (found,))
                 await self._closing.wait()
         except asyncio.CancelledError:
-            self._fail("the process stops")
+            self._fail("cancelled")
             raise
         except Exception as error:
             event = "resources_failed" if self.provided.done() else "resources_not_opened"

@@ -124,6 +124,7 @@ async def _call_model(
             turns_left_out=compacted.turns_left_out,
         )
     replied = await _request_reply(services, held, workflow, compacted.request, listener)
+    replied = _checked(workflow, replied)
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(entry_of(held, replied))
     decision = decide(expected, workflow, services.limits)
@@ -142,18 +143,24 @@ async def _request_reply(
     request: ModelRequest,
     listener: Listener,
 ) -> ModelReplied:
-    """Return the model's reply, with its problems if it is no valid output."""
-    output = workflow.output_type
     if not held.thread.options.stream:
-        reader = listener if output is None else HeldBackText(listener)
-        replied = _to_event(held, await _reply(services, held, request, reader))
-    else:
-        async with DeltaWriter(services, held, listener) as deltas:
-            reader = deltas if output is None else HeldBackText(deltas)
-            reply = await _reply(services, held, request, reader)
-            replied = _to_event(held, reply)
-            first, cuts = await deltas.finish(reply)
-            replied = structs.replace(replied, first_delta=first, cuts=cuts)
+        reply = await _reply(services, held, request, _reader(workflow, listener))
+        return _to_event(held, reply)
+    async with DeltaWriter(services, held, listener) as deltas:
+        reply = await _reply(services, held, request, _reader(workflow, deltas))
+        replied = _to_event(held, reply)
+        first, cuts = await deltas.finish(reply)
+        return structs.replace(replied, first_delta=first, cuts=cuts)
+
+
+def _reader(workflow: Workflow, listener: Listener) -> Listener:
+    """Return the listener of the model; text that may be no valid output is held back."""
+    return listener if workflow.output_type is None else HeldBackText(listener)
+
+
+def _checked(workflow: Workflow, replied: ModelReplied) -> ModelReplied:
+    """Return the reply with its problems if it is no valid output."""
+    output = workflow.output_type
     if output is None or not (problems := find_problems(replied, output)):
         return replied
     return structs.replace(replied, problems=problems)

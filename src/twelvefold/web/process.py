@@ -1,4 +1,4 @@
-"""Opens the objects that the requests of one web process share."""
+"""The objects that the requests of one web process share, from its start to its drain."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 from twelvefold.boot import SCHEMA
 from twelvefold.config import Settings
 from twelvefold.engine import LoopShares, MemoryBudget, Services
+from twelvefold.observe.log import get_logger
 from twelvefold.web.http import AdmissionControl, Authenticator, RateLimiter, watch_keys
 from twelvefold.web.probes import Readiness
 from twelvefold.web.runs.executor import RunExecutor
 from twelvefold.web.runs.queue_limit import QueueLimiter
 from twelvefold.web.state import WAITS, Waits, Web
 from twelvefold.web.streaming.reader import RunNotifier, poll_journal
+
+log = get_logger(__name__)
 
 
 @asynccontextmanager
@@ -49,3 +52,14 @@ async def open_web(
 def _queue_limiter(services: Services, settings: Settings) -> QueueLimiter:
     most, most_per_principal = settings.max_queued, settings.max_queued_per_principal
     return QueueLimiter(services.store, services.workflows, most, most_per_principal)
+
+
+async def drain(web: Web) -> None:
+    """Let requests and runs end their current step within GRACE_S; then give the runs back."""
+    grace_s = web.settings.grace_s
+    log.info("web_stopping", runs=web.executor.in_flight, grace_s=grace_s)
+    web.draining.set()
+    web.notifier.notify_all()
+    # Also for requests, which may wait for a database that does not answer.
+    web.services.exit_limit.begin(grace_s)
+    await web.executor.drain(grace_s)

@@ -23,6 +23,7 @@ from twelvefold.web.http.server.file_limit import connection_limit, file_limit
 from twelvefold.web.http.server.listener import Listener
 from twelvefold.web.http.server.protocol import HTTPProtocol, encode_error
 from twelvefold.web.http.server.stalled_clients import StalledClients
+from twelvefold.web.process import drain
 from twelvefold.web.state import Web
 
 log = get_logger(__name__)
@@ -65,13 +66,8 @@ async def serve(
 
 async def _shut_down(server: "_Server", web: Web, stop: asyncio.Event) -> None:
     await stop.wait()
-    log.info("web_stopping", runs=web.executor.in_flight, grace_s=web.settings.grace_s)
-    web.draining.set()
-    web.notifier.notify_all()
-    # Also for requests, which may wait for a database that does not answer.
-    web.services.exit_limit.begin(web.settings.grace_s)
     server.should_exit = True
-    await web.executor.drain(web.settings.grace_s)
+    await drain(web)
 
 
 class _Server(Uvicorn):

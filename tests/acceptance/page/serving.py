@@ -12,6 +12,7 @@ from tests.ports import free_port
 
 FIELDS = tuple(f"field_{number:02}" for number in range(27))
 REFUNDS = f'''
+from dataclasses import dataclass
 from typing import Any
 
 from twelvefold import Workflow, tool
@@ -50,6 +51,15 @@ async def transfer(
 
 
 workflow = Workflow("refunds", "You give money back.", (refund, list_orders, check_stock, transfer))
+
+
+@dataclass
+class Booking:
+    guest: str
+    seats: int
+
+
+bookings = Workflow("bookings", "You book tables.", output=Booking)
 '''
 ENROLMENT = "twelvefold.workflows.enrolment.workflow:workflow"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
@@ -119,5 +129,6 @@ class Site:
 
     def _environ(self) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        own = {"PORT": str(self._port), "WORKFLOWS": f"{ENROLMENT},refunds:workflow"}
+        workflows = f"{ENROLMENT},refunds:workflow,refunds:bookings"
+        own = {"PORT": str(self._port), "WORKFLOWS": workflows}
         return {**inherited, **own, "LEASE_S": "2", "LOG_FORMAT": "json", **self._settings}

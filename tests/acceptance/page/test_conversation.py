@@ -1,5 +1,6 @@
 """Conversations at the page, with reloads, lost responses and a killed server."""
 
+import json
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from tests.acceptance.page.conftest import OpenChat
 from tests.acceptance.page.serving import Site
 from tests.acceptance.page.slow_model import SlowModel
 from twelvefold.core.events import Item
+from twelvefold.services.model.items import message
 
 # The first test may have to install the browser.
 pytestmark = [
@@ -247,6 +249,30 @@ async def test_a_failed_run_shows_its_reason(
     await expect(chat.steps.last).to_contain_text("Run failed")
     await chat.page.reload()
     await expect(chat.page.locator(".notice")).to_contain_text(reason)
+
+
+async def test_a_typed_output_is_shown_by_field_and_an_invalid_one_in_the_journal(
+    slow_site: Site, model: SlowModel, open_chat: OpenChat
+) -> None:
+    def correct(body: Item) -> list[Item]:
+        seats = "many" if len(body["input"]) == 1 else 4
+        return [message(json.dumps({"guest": "Ann", "seats": seats}))]
+
+    model.rules = correct
+    chat = await open_chat(slow_site)
+    await chat.open()
+    await chat.choose_workflow("bookings")
+    await chat.send("A table for Ann and three others")
+    await chat.wait_for_reply()
+
+    for _ in range(2):
+        await expect(chat.answers).to_have_count(1)
+        await expect(chat.answers.locator("dt")).to_have_text(["guest", "seats"])
+        await expect(chat.answers.locator("dd")).to_have_text(["Ann", "4"])
+        await expect(chat.step(2)).to_contain_text("Model replied: no valid output")
+        await chat.page.reload()
+    await chat.step(2).locator("summary").click()
+    await expect(chat.step(2)).to_contain_text("seats: Input should be a valid integer")
 
 
 async def test_a_conversation_is_forked_from_any_step(site: Site, open_chat: OpenChat) -> None:

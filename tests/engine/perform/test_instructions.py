@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.engine.perform.test_lost_transactions import LostConnection
-from tests.engine.stage import Stage, after_start, buy, resume, start
+from tests.engine.stage import Crash, Stage, after_start, buy, resume, start
 from twelvefold.core.events import ModelReplied, RunFinished, ToolSucceeded
 from twelvefold.core.ports import NullListener, Principal, ReadOnly, ToolReadOnly
 from twelvefold.core.workflow import Workflow
@@ -148,6 +148,14 @@ async def test_a_function_cannot_end_the_process(stage: Stage, error: BaseExcept
     outcome = await driven(stage, raising(error))
 
     assert outcome.thread.reason == "instructions"
+
+
+async def test_a_process_that_dies_in_the_function_writes_nothing(stage: Stage) -> None:
+    services = stage.process(workflow=shop(raising(Crash())))
+    task = asyncio.ensure_future(resolve_instructions(services, services.workflows["shop"], "ann"))
+    await asyncio.wait([task])
+
+    assert isinstance(task.exception(), Crash)
 
 
 async def test_a_function_that_takes_too_long_fails_the_run(stage: Stage) -> None:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tests.builders import open_call
 from tests.engine.leases import lease_of, until
@@ -61,6 +63,46 @@ async def test_the_rows_of_a_thread_commit_with_its_result(stage: Stage) -> None
 async def mails(stage: Stage) -> int:
     async with stage.process().store.read() as db:
         return len(await db.fetch_all("select id from outbox"))
+
+
+class Base(DeclarativeBase):
+    """The base of a user's models."""
+
+
+class Bought(Base):
+    __tablename__ = "bought"
+
+    item: Mapped[str] = mapped_column(primary_key=True)
+    who: Mapped[str]
+
+
+async def test_a_thread_has_an_orm_session_that_is_flushed_with_the_step(stage: Stage) -> None:
+    @tool(name="act")
+    def act(tx: SyncTransaction) -> list[Bought]:
+        """Act."""
+        session = tx.orm_session()
+        session.add(Bought(item="a lamp", who="ann"))
+        found = list(session.scalars(select(Bought)))
+        session.add(Bought(item="a rug", who="ann"))
+        return found
+
+    (outcome,) = await outcomes(stage, act)
+
+    assert isinstance(outcome, ToolSucceeded)
+    assert outcome.result == '[{"item":"a lamp","who":"ann"}]'
+    assert await stage.bought() == ["a lamp", "a rug"]
+
+
+async def test_an_error_of_the_session_s_last_flush_is_the_tool_s_fault(stage: Stage) -> None:
+    @tool(name="act")
+    def act(tx: SyncTransaction) -> None:
+        """Act."""
+        tx.orm_session().add(Bought(item="a lamp", who=None))
+
+    (outcome,) = await outcomes(stage, act)
+
+    assert fault(outcome)[2].type == "IntegrityError"
+    assert await stage.bought() == []
 
 
 async def test_a_thread_that_raises_leaves_no_rows(stage: Stage) -> None:

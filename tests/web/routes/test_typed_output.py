@@ -102,6 +102,16 @@ async def test_a_stream_has_the_valid_output_alone_and_at_once(typed: Served) ->
     assert await typed.replayed(events[-1]["response"]["id"]) == events
 
 
+async def test_a_stream_of_a_run_that_a_worker_drives_is_the_same(typed: Served) -> None:
+    # A claimed run has a row that marks earlier deltas as void.
+    events = await typed.told("a table", background=True)
+
+    check_events(events)
+    [delta] = [event for event in events if event["type"] == "response.output_text.delta"]
+    assert delta["delta"] == GOOD
+    assert await typed.replayed(events[-1]["response"]["id"]) == events
+
+
 async def test_items_of_a_conversation_and_completions_do_not_have_it(serve: Serve) -> None:
     api = await serve(workflow=TYPED, model=Replies(says(BAD), says(GOOD), says(BAD), says(GOOD)))
     response = await api.ask(

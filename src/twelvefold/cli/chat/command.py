@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from twelvefold.app.opening import open_checked_services
 from twelvefold.cli.chat.screen import Screen, open_screen
 from twelvefold.cli.chat.session import ChatSession
 from twelvefold.cli.command import (
@@ -14,7 +15,6 @@ from twelvefold.cli.command import (
     TRY_AGAIN,
     configure,
     describe_error,
-    open_checked_services,
     run_async,
 )
 from twelvefold.cli.output import abbreviate, print_notice

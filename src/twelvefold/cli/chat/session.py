@@ -2,9 +2,9 @@
 
 import asyncio
 
+from twelvefold.app.texts import messages_text
 from twelvefold.cli.chat.screen import Screen
 from twelvefold.cli.command import DONE
-from twelvefold.cli.output import messages_text
 from twelvefold.cli.run import exit_status, user_message
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import Transcript, call_text, question_text, waiting_text

@@ -88,8 +88,8 @@ def turns_of(
     """Return the turns that these entries hold, with these results of their calls.
 
     `unread` are the calls whose results the model has not read; None: those without a later reply.
-    `with_rejected`: an invalid output is followed by a message about its problems; otherwise it is
-    left out, because its run is over.
+    `with_rejected`: a run has its last invalid output, with a message about the problems. Earlier
+    ones are left out, and so are all of a run that is over.
     """
     drafts: list[_Draft] = []
     for entry in entries:
@@ -100,14 +100,17 @@ def turns_of(
             if unread is None:
                 drafts[-1].leave_last_results_unread()
         elif type(event) is ModelReplied and not is_empty(event):
-            if is_rejected(event) and not with_rejected:
+            rejected = is_rejected(event)
+            if rejected and not with_rejected:
                 continue
             if not drafts:
                 drafts.append(_Draft([]))
-            drafts[-1].items += convert_reply(_reply_items(entry.position, event, results))
+            items = convert_reply(_reply_items(entry.position, event, results))
+            if rejected:
+                drafts[-1].replace_rejected([*items, _correction(event)])
+                continue
+            drafts[-1].items += items
             drafts[-1].add_results(_results(entry.position, event, results), unread)
-            if is_rejected(event):
-                drafts[-1].items.append(_correction(event))
     return tuple(draft.build() for draft in drafts)
 
 
@@ -117,6 +120,14 @@ class _Draft:
 
     items: list[Item]
     unread: set[int] = field(default_factory=set)
+    rejected: slice = field(default_factory=lambda: slice(0, 0))
+
+    def replace_rejected(self, items: Sequence[Item]) -> None:
+        """Add an invalid output in place of an earlier one; the model has read all results."""
+        self.unread.clear()
+        del self.items[self.rejected]
+        self.rejected = slice(len(self.items), len(self.items) + len(items))
+        self.items += items
 
     def leave_last_results_unread(self) -> None:
         """Mark the caller's results after the last item of the model as unread."""

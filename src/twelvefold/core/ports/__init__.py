@@ -30,6 +30,7 @@ from twelvefold.core.ports.run_records import (
 )
 from twelvefold.core.ports.runs import RunStore
 from twelvefold.core.ports.sql import (
+    BlockingWait,
     ReadOnly,
     Row,
     StepTransaction,
@@ -56,6 +57,7 @@ __all__ = [
     "SCOPES",
     "ApiKey",
     "Append",
+    "BlockingWait",
     "CallKey",
     "Claim",
     "Delta",

@@ -9,7 +9,7 @@ class Listener(Protocol):
     """Observes one run. The methods are called in order and do not wait."""
 
     def text(self, delta: str) -> None:
-        """A piece of the reply was received."""
+        """A piece of the reply was received; with an output type no piece is reported."""
 
     def restarted(self, why: str) -> None:
         """The pieces so far are void; the reply is requested again."""

@@ -13,13 +13,35 @@ OVER: tuple[FinalStatus, ...] = ("completed", "incomplete", "failed", "cancelled
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The user or service that a run acts for; it comes from the API key, never from the model."""
+    """The user or service that a run acts for; it comes from the API key, never from the model.
+
+    A tool receives it through a parameter of this type, which the model does not see.
+
+    Example:
+        from twelvefold import Principal, ReadOnly, tool
+
+        @tool
+        async def my_orders(db: ReadOnly, who: Principal) -> list[dict[str, object]]:
+            \"""List the caller's orders.\"""
+            return await db.fetch_all("select id from orders where owner = :owner", owner=who.id)
+    """
 
     id: str
 
 
 class CallKey(str):
-    """An idempotency key of a tool call, the same for every attempt at the call."""
+    """An idempotency key of a tool call, the same for every attempt at the call.
+
+    A tool that receives it passes it to a service that acts once for each key.
+
+    Example:
+        from twelvefold import CallKey, tool
+
+        @tool
+        async def charge(key: CallKey, card: str, cents: int) -> str:
+            \"""Charge a card.\"""
+            return f"charged {cents} to {card} once, under the key {key}"
+    """
 
     __slots__ = ()
 

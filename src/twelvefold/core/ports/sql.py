@@ -1,6 +1,6 @@
 """Transactions as tools and the engine see them; a tool's annotation declares which it needs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from twelvefold.core.events import Entry, Event, RunStarted
@@ -9,8 +9,11 @@ from twelvefold.core.ports.run_records import NewRun
 if TYPE_CHECKING:
     from sqlalchemy import Executable
     from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
 
 Row = dict[str, Any]
+BlockingWait = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+"""Runs a coroutine on the event loop for a thread, and returns its result in the thread."""
 
 
 @runtime_checkable
@@ -18,6 +21,14 @@ class ReadOnly(Protocol):
     """SQL that changes no row: `:name` in the text, `name=value` as an argument.
 
     A statement is text or a SQLAlchemy Core statement. Rows are dicts in column order.
+
+    Example:
+        from twelvefold import ReadOnly, tool
+
+        @tool
+        async def find_items(db: ReadOnly, word: str) -> list[dict[str, object]]:
+            \"""Find items on the list.\"""
+            return await db.fetch_all("select item from list where item like :p", p=f"%{word}%")
     """
 
     async def fetch_one(self, statement: "str | Executable", /, **values: Any) -> Row | None:
@@ -34,6 +45,16 @@ class Transaction(ReadOnly, Protocol):
     """The step's transaction: its rows commit together with the journal entry, or not at all.
 
     Refuses statements that commit implicitly (DDL) or end the transaction.
+
+    Example:
+        from twelvefold import Transaction, tool
+
+        @tool
+        async def add_item(tx: Transaction, item: str) -> str:
+            \"""Put one thing on the list.\"""
+            await tx.execute("insert into list (item) values (:item)", item=item)
+            await tx.send_mail("ann@example.org", "The list", f"{item} is on it")
+            return f"{item} is on the list"
     """
 
     async def execute(self, statement: "str | Executable", /, **values: Any) -> int:
@@ -65,6 +86,14 @@ class SyncReadOnly(Protocol):
     """`ReadOnly` for a plain function, which runs in a thread: each call waits for its result.
 
     After the call of the tool is over, also because of its timeout, every call raises StoreRefused.
+
+    Example:
+        from twelvefold import SyncReadOnly, tool
+
+        @tool
+        def count_books(db: SyncReadOnly, title: str) -> int:
+            \"\"\"Count the books with this title.\"\"\"
+            return len(db.fetch_all("select id from books where title = :title", title=title))
     """
 
     def fetch_one(self, statement: "str | Executable", /, **values: Any) -> Row | None:
@@ -82,6 +111,15 @@ class SyncTransaction(SyncReadOnly, Protocol):
 
     Its rows commit together with the journal entry, or not at all. After the call of the tool is
     over, also because of its timeout, every call raises StoreRefused.
+
+    Example:
+        from twelvefold import Principal, SyncTransaction, tool
+
+        @tool
+        def borrow(tx: SyncTransaction, who: Principal, book_id: int) -> str:
+            \"\"\"Lend a book to the caller.\"\"\"
+            tx.execute("insert into loans values (:book, :who)", book=book_id, who=who.id)
+            return "lent"
     """
 
     def execute(self, statement: "str | Executable", /, **values: Any) -> int:
@@ -97,6 +135,14 @@ class SyncTransaction(SyncReadOnly, Protocol):
 
     def signal(self, workflow: str, principal: str, key: str, payload: Any = None) -> bool:
         """Send an event with the commit, as `Transaction.signal` does."""
+        ...
+
+    def orm_session(self) -> "Session":
+        """Return a SQLAlchemy session within this transaction; it is flushed before the commit.
+
+        The thread of the tool alone may use it. Raises StoreRefused unless `sqlalchemy.orm` was
+        imported before the call.
+        """
         ...
 
 
@@ -146,6 +192,20 @@ class StepTransaction(Transaction, MayBeLost, Protocol):
         """Start a queued run on a new thread of the run's family, hidden from lists.
 
         Its rows commit with the step. Raises StoreRefused if its first entry is no text.
+        """
+        ...
+
+    def call_blocking(self, function: Callable[[], object], wait: BlockingWait) -> object:
+        """Call a function in a thread, and return its result.
+
+        The function may use the session of `blocking_session`, whose statements go through `wait`.
+        """
+        ...
+
+    async def blocking_session(self) -> "Session":
+        """Return the ORM session of the function that `call_blocking` calls. Raises StoreRefused.
+
+        It is flushed as that of `orm_session` is.
         """
         ...
 

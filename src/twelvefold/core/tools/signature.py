@@ -37,10 +37,32 @@ class _ResourceMarker:
 
 _RESOURCE = _ResourceMarker()
 Resource = Annotated[T, _RESOURCE]
-"""The type of a tool's parameter that gets a resource of its workflow, hidden from the model.
+Resource.__doc__ = """The type of a tool's parameter that gets a resource, hidden from the model.
 
-The resource is the object of this type that `Workflow(resources=…)` provides. All runs of a process
-share it, at the same time; a plain function uses it in another thread.
+`Resource[T]` is `T` for a type checker. The resource is the object of this type that the function
+`Workflow(resources=…)` provides. All runs of a process share it, at the same time; a plain function
+uses it in another thread.
+
+Example:
+    from collections.abc import AsyncIterator
+    from contextlib import asynccontextmanager
+
+    from aiohttp import ClientSession
+
+    from twelvefold import Resource, Workflow, tool
+
+    @asynccontextmanager
+    async def open_client() -> AsyncIterator[ClientSession]:
+        async with ClientSession("https://weather.example") as client:
+            yield client
+
+    @tool(effect="pure")
+    async def forecast(client: Resource[ClientSession], city: str) -> str:
+        \"\"\"Return tomorrow's forecast for a city.\"\"\"
+        async with client.get("/forecast", params={"city": city}) as response:
+            return await response.text()
+
+    weather = Workflow("weather", "You know the weather.", (forecast,), resources=open_client)
 """
 
 _ASYNC_SQL: Mapping[type, type] = {Transaction: SyncTransaction, ReadOnly: SyncReadOnly}

@@ -49,6 +49,20 @@ class Tool(Generic[P, R]):
     resources of the workflow. `may_wait`: it may return a `Wait` or an `Ask`; `fans_out`: a
     `FanOut`. The gates are described at `tool`. `is_async`: the function is awaited; otherwise it
     is called in a thread.
+
+    Example:
+        import asyncio
+
+        from twelvefold import Tool, tool
+
+        @tool(effect="pure")
+        async def double(number: int) -> int:
+            \"\"\"Double a number.\"\"\"
+            return 2 * number
+
+        tools: list[Tool] = [double]
+        assert asyncio.run(double(4)) == 8
+        assert (double.name, double.effect) == ("double", "pure")
     """
 
     name: str
@@ -145,6 +159,21 @@ def tool(
     `approval_timeout_s` the call is denied. `timeout_s` bounds one call. A function whose return
     annotation names `Wait` or `Ask` may let the run wait.
     Raises WorkflowError if the declaration is wrong, for example if it declares no effect.
+
+    Example:
+        from twelvefold import Principal, ToolRefused, Transaction, tool
+
+        @tool(once=True, approval=lambda arguments: arguments["seats"] > 3)
+        async def reserve(tx: Transaction, who: Principal, course: str, seats: int) -> str:
+            \"\"\"Reserve seats in a course for the caller.\"\"\"
+            taken = await tx.execute(
+                "update courses set free = free - :n where code = :code and free >= :n",
+                code=course,
+                n=seats,
+            )
+            if not taken:
+                raise ToolRefused(f"{course} has fewer seats; ask for another course")
+            return f"reserved for {who.id}"
     """
 
     def declare(function: Callable[..., object]) -> Tool:

@@ -184,6 +184,8 @@ async def _call_tool(
     async with _sql_for(call, db, tx) as sql:
         injected = _injected(call, lease, principal, sql)
         function = partial(tool.function, **injected, **call.resources, **call.arguments)
+        if isinstance(sql, SyncWriter):
+            function = partial(sql.call, function)
         return await _call_function(lease, call, function)
 
 

@@ -18,6 +18,7 @@ from twelvefold.errors import StoreRefused
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable
+    from sqlalchemy.orm import Session
 
 Result = TypeVar("Result")
 CALL_OVER = "the call of the tool is over: its transaction takes no further statement"
@@ -133,3 +134,10 @@ class SyncWriter(SyncReader):
 
     def signal(self, workflow: str, principal: str, key: str, payload: Any = None) -> bool:
         return self.wait_for(partial(self._tx.signal, workflow, principal, key, payload))
+
+    def orm_session(self) -> "Session":
+        return self.wait_for(self._tx.blocking_session)
+
+    def call(self, function: Callable[[], object]) -> object:
+        """Call the tool's function in this thread."""
+        return self._tx.call_blocking(function, self.wait_for)

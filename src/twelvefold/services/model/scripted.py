@@ -65,8 +65,12 @@ def _call(name: str, arguments: Mapping[str, Any] | str) -> Item:
 def in_turn(*replies: Scripted) -> Script:
     """Return a script with one reply per request. It rejects further requests."""
     remaining = iter(replies)
-    exhausted = ModelRejected(f"the script is over: it has {len(replies)} replies")
-    return lambda _: next(remaining, exhausted)
+    return lambda _: next(remaining, exhausted(len(replies)))
+
+
+def exhausted(count: int) -> ModelRejected:
+    """Return the error of a request after the last of `count` replies."""
+    return ModelRejected(f"the script is over: it has {count} replies")
 
 
 def show_text(reply: ModelReply, listener: Listener) -> None:

@@ -11,6 +11,7 @@ breaks.
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
@@ -19,10 +20,12 @@ from typing import Any, Self
 from sqlalchemy import CursorResult, Executable
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_dbapi
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from twelvefold.core import Row
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TwelvefoldError
+from twelvefold.services.store.blocking_session import BlockingSession
 from twelvefold.services.store.connection import Connection, DriverResult, as_failed
 from twelvefold.services.store.sql_text import Dialect, convert_value, strip_end
 
@@ -90,6 +93,7 @@ class BridgedTransaction:
         self._connection = connection
         self._driver = driver
         self._session: SavepointSession | None = None
+        self._is_blocking = False
 
     async def fetch(self, statement: Executable, values: Mapping[str, Any]) -> list[Row]:
         """Return all rows of a Core statement, by the names of its columns."""
@@ -110,12 +114,23 @@ class BridgedTransaction:
     def session(self) -> "SavepointSession":
         """Return the transaction's one ORM session."""
         if self._session is None:
-            self._session = SavepointSession(
-                bind=self._connection,
-                join_transaction_mode="create_savepoint",
-                expire_on_commit=False,
-            )
+            self._session = self._open_session(Session)
         return self._session
+
+    def blocking_session(self) -> Session:
+        """Return the transaction's one ORM session for the function of `call_blocking`."""
+        if self._session is None:
+            self._is_blocking = True
+            self._session = self._open_session(BlockingSession)
+        return self._session.sync_session
+
+    def _open_session(self, kind: type[Session]) -> "SavepointSession":
+        return SavepointSession(
+            bind=self._connection,
+            join_transaction_mode="create_savepoint",
+            expire_on_commit=False,
+            sync_session_class=kind,
+        )
 
     async def flush(self) -> None:
         """Flush the session."""
@@ -125,9 +140,11 @@ class BridgedTransaction:
     async def close(self) -> None:
         """Close the session and the connection; no statement is sent."""
         self._driver.is_over = True
-        if self._session is not None:
-            await AsyncSession.close(self._session)
-        await self._connection.close()
+        # A thread that outlives its call may be using the session: then it cannot be closed.
+        with suppress(Exception) if self._is_blocking else nullcontext():
+            if self._session is not None:
+                await self._session.run_sync(Session.close)
+            await self._connection.close()
 
 
 class SavepointSession(AsyncSession):

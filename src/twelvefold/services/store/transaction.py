@@ -1,6 +1,7 @@
 """The transactions that tools get: SQL with named parameters over any driver's connection."""
 
 import secrets
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -9,6 +10,7 @@ import msgspec
 
 from twelvefold.core import (
     Append,
+    BlockingWait,
     Entry,
     Event,
     NewRun,
@@ -33,12 +35,14 @@ from twelvefold.services.store.sql_text import (
 if TYPE_CHECKING:
     from sqlalchemy import Executable
     from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
 
     from twelvefold.services.store.sqlalchemy_bridge import BridgedTransaction, SQLAlchemyBridge
 
     GetBridge = Callable[[], SQLAlchemyBridge]
 
 
+IMPORT_ORM = "orm_session needs `import sqlalchemy.orm` at the top of the tool's module"
 ENTRY_COLUMNS = ("position", "type", "version", "body")
 """The columns that differ between the entries of one insert."""
 
@@ -160,6 +164,7 @@ class SQLStepTransaction(SQLTransaction):
         self._now_us = now_us
         self._change = change
         self._missing = change.adds
+        self._has_greenlet = False
         self.mails = 0
 
     @property
@@ -180,6 +185,20 @@ class SQLStepTransaction(SQLTransaction):
 
     def _signal_sender(self) -> str:
         return str(self._change.lease.run)
+
+    def call_blocking(self, function: Callable[[], object], wait: BlockingWait) -> object:
+        # Only functions that use SQLAlchemy pay for it.
+        if "sqlalchemy.orm" not in sys.modules:
+            return function()
+        from twelvefold.services.store.blocking_session import call_blocking
+
+        self._has_greenlet = True
+        return call_blocking(function, wait)
+
+    async def blocking_session(self) -> "Session":
+        if not self._has_greenlet:
+            raise StoreRefused(IMPORT_ORM).loggable()
+        return (await self._bridge()).blocking_session()
 
     async def record(self, events: Sequence[Event]) -> tuple[Entry, ...]:
         await self.flush()

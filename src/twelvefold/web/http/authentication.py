@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -105,7 +105,7 @@ class Authenticator:
         is no key, 429 after too many unknown keys.
         """
         if await self._is_still_open(headers):
-            _check_is_local(headers)
+            _check_is_local(headers, client)
             return Caller(LOCAL, "")
         token = _token(headers.get("authorization", ""))
         sha256 = hash_of(token)
@@ -137,9 +137,11 @@ class Authenticator:
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach this host."""
     try:
-        return ip_address(host).is_loopback
+        parsed = ip_address(host)
     except ValueError:
         return host == "localhost"
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).is_loopback
 
 
 def hash_of(token: str) -> str:
@@ -182,12 +184,15 @@ def _unauthorized(message: str) -> ApiError:
     return ApiError(401, message, code="invalid_api_key", headers=_CHALLENGE)
 
 
-def _check_is_local(headers: Headers) -> None:
+def _check_is_local(headers: Headers, client: str) -> None:
     """Raise ApiError with 403 for a request on behalf of another machine or site.
 
-    These are requests of another site's page in a local browser, also under a name that resolves
+    HOST does not decide who reaches an app on another server, so the client's address counts. Also
+    refused are requests of another site's page in a local browser, also under a name that resolves
     to this machine (DNS rebinding), and requests that a proxy forwards.
     """
+    if client and not is_loopback(client):
+        raise _not_local(f"the request is from {client[:80]}")
     origin = headers.get("origin")
     try:
         host = urlsplit(f"//{headers.get('host', '')}").hostname or ""

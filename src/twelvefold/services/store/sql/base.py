@@ -38,10 +38,19 @@ class Database(ABC):
         `now_us` returns microseconds since 1970.
         """
         self._dialect = dialect
+        self._words = words
         self._sql: dict[str, str] = {}
-        for file in (*STATEMENT_FILES, f"{dialect}.sql"):
-            self._sql |= load_statements(file, words)
+        self._load(words)
         self._now_us = now_us
+
+    def use_clock(self, now_us: int) -> None:
+        """Make time stand still at `now_us`, in SQL too; a test moves it with the next call."""
+        self._load({**self._words, "now_us": str(now_us)})
+        self._now_us = lambda: now_us
+
+    def _load(self, words: Mapping[str, str]) -> None:
+        for file in (*STATEMENT_FILES, f"{self._dialect}.sql"):
+            self._sql |= load_statements(file, words)
 
     @abstractmethod
     def _transaction(self) -> AbstractAsyncContextManager[Connection]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from twelvefold.contrib.loop_thread import LoopThread
+from twelvefold.app.loop_thread import LoopThread
 from twelvefold.engine import Services
 from twelvefold.errors import RequestError
 

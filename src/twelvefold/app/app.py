@@ -1,0 +1,318 @@
+"""`App`: workflows in an asyncio program."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+
+from twelvefold.app.drives import Drives
+from twelvefold.app.opening import open_checked_services
+from twelvefold.app.operations import Operations
+from twelvefold.app.requests import Input, Turn, TurnOptions, name_of
+from twelvefold.app.run import Output, Run
+from twelvefold.app.session import NO_EVENTS, Answer, Session, Settled
+from twelvefold.app.stream import EventSource, Progress, RunBegan, RunEvent, last_event
+from twelvefold.app.task_context import TaskContext
+from twelvefold.boot import read_environment
+from twelvefold.config import Settings
+from twelvefold.core import Model, RunId, Settlement, Workflow
+from twelvefold.engine import HeldRun
+from twelvefold.errors import AppClosed, WorkflowError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+class App:
+    """Workflows in an asyncio program: a script, a web server, a notebook or a test.
+
+    `workflows` are served instead of those of WORKFLOWS. `settings`: those of the environment
+    unless given; `.env` is read by the commands only. `model` replaces the model of the settings,
+    and is not closed; `resources` replace those of the workflows, by type. Both are for tests.
+    Several apps may be open in one process.
+
+    An embedded database is migrated and seeded when the app opens. A server is checked only:
+    `twelvefold migrate` migrates it. Opening raises SettingsError or StoreUnavailable.
+
+    Closing ends the calls in progress with AppClosed. The runs that they drove are given back: any
+    process continues them.
+
+    Example:
+
+        import asyncio
+
+        from examples.shopping import workflow
+        from twelvefold import App, Settings
+
+        async def main() -> None:
+            async with App([workflow], settings=Settings(database_url="sqlite:///shop.db")) as app:
+                run = await app.run(workflow, "Put milk on the list", principal="ann")
+                print(run.status, run.text)
+
+        asyncio.run(main())
+    """
+
+    def __init__(
+        self,
+        workflows: Sequence[Workflow[Any]] = (),
+        *,
+        settings: Settings | None = None,
+        model: Model | None = None,
+        resources: Mapping[type, object] | None = None,
+    ) -> None:
+        """Raises WorkflowError if two workflows have one name."""
+        self._workflows = {workflow.name: workflow for workflow in workflows}
+        if len(self._workflows) < len(workflows):
+            names = ", ".join(workflow.name for workflow in workflows)
+            raise WorkflowError(f"each workflow of an app has a name of its own, not {names}")
+        self._settings = settings
+        self._model = model
+        self._resources = resources
+        self._context: TaskContext[Session] | None = None
+        self._session: Session | None = None
+        self._has_asgi = False
+
+    # --- opening --------------------------------------------------------------------------------
+
+    async def open(self) -> Self:
+        """Open the app; `async with` does it. Any task may close it again."""
+        if self._context is not None:
+            raise AppClosed("the app is open already; close it first")
+        self._context = TaskContext(self._open_session(), name="twelvefold app")
+        try:
+            self._session = await self._context.value()
+        except BaseException:
+            context, self._context = self._context, None
+            await context.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """End the calls in progress, give their runs back and close the services."""
+        context, self._context, self._session = self._context, None, None
+        if context is not None:
+            await context.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def _open_session(self) -> AsyncIterator[Session]:
+        settings = self._settings or Settings.from_environ(read_environment())
+        async with open_checked_services(
+            settings,
+            workflows=self._workflows or None,
+            model=self._model,
+            resources=self._resources,
+        ) as services:
+            session = Session(settings, services, Operations(), Drives(services))
+            try:
+                if self._has_asgi:
+                    await session.service()  # an error of the settings is raised now
+                yield session
+            finally:
+                await session.close()
+
+    @property
+    def session(self) -> Session:
+        """The opened parts: settings and services. Raises AppClosed."""
+        if self._session is None:
+            raise AppClosed("the app is not open; use `async with` or `await app.open()`")
+        return self._session
+
+    # --- starting runs --------------------------------------------------------------------------
+
+    @overload
+    async def run(
+        self, workflow: Workflow[Output], input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Output]: ...
+    @overload
+    async def run(
+        self, workflow: str, input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Any]: ...
+    async def run(
+        self, workflow: str | Workflow[Any], input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Any]:
+        """Run one turn of a workflow until it is over or waits; return the run.
+
+        `input` is the user's message, or items in the format of the Responses API; `TurnOptions`
+        describes the options.
+
+        If another process takes the run over, this one waits for it. If a service fails, the run
+        is returned as "queued", with the error: a worker, or `resume`, continues it. Cancelling
+        the task gives the run back in the same way. Raises RequestError for an unknown workflow or
+        an invalid input, NotFound, Conflict if the conversation's last run is not over,
+        StoreUnavailable and AppClosed.
+        """
+        turn = Turn(self._name(workflow), input, **options)
+        return await self.session.operations.run(self.session.run(turn))
+
+    @overload
+    async def start(
+        self, workflow: Workflow[Output], input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Output]: ...
+    @overload
+    async def start(
+        self, workflow: str, input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Any]: ...
+    async def start(
+        self, workflow: str | Workflow[Any], input: Input, **options: Unpack[TurnOptions]
+    ) -> Run[Any]:
+        """Queue one turn for a worker and return at once; arguments and errors as in `run`."""
+        turn = Turn(self._name(workflow), input, **options)
+        return await self.session.operations.run(self.session.start(turn))
+
+    @overload
+    def stream(
+        self, workflow: Workflow[Output], input: Input, **options: Unpack[TurnOptions]
+    ) -> AsyncGenerator[RunEvent[Output], None]: ...
+    @overload
+    def stream(
+        self, workflow: str, input: Input, **options: Unpack[TurnOptions]
+    ) -> AsyncGenerator[RunEvent[Any], None]: ...
+    async def stream(
+        self, workflow: str | Workflow[Any], input: Input, **options: Unpack[TurnOptions]
+    ) -> AsyncGenerator[RunEvent[Any], None]:
+        """Run one turn and yield its events; the last one has the run.
+
+        Arguments and errors as in `run`. Leaving the loop early gives the run back, as cancelling
+        does; `contextlib.aclosing` does so at once.
+        """
+        turn = Turn(self._name(workflow), input, stream=True, **options)
+        session, events = self.session, asyncio.Queue[Progress | None]()
+        driving = session.operations.start(_drive_with_events(session, turn, events))
+        driving.add_done_callback(lambda _: events.put_nowait(None))
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            yield last_event(await session.operations.join(driving))
+        finally:
+            await session.operations.end(driving)
+
+    def _name(self, workflow: str | Workflow[Any]) -> str:
+        return name_of(self.session.services, workflow)
+
+    # --- runs that exist ------------------------------------------------------------------------
+
+    async def get(self, run: str, *, principal: str = "") -> Run[Any]:
+        """Return a run by its id. Raises NotFound, also for a run of another `principal`."""
+        return await self.session.operations.run(self.session.read(run, principal))
+
+    async def resume(
+        self,
+        run: str,
+        *,
+        approve: bool | None = None,
+        by: str = "",
+        reason: str = "",
+        principal: str = "",
+    ) -> Run[Any]:
+        """Continue a run until it is over or waits, and return it.
+
+        `approve` first answers the call that waits for approval, in the name of `by`, by default
+        the run's principal. Without it the run is continued if any process may do so, followed if
+        another process drives it, and returned as it is if it is over or waits. Raises NotFound,
+        TooLate if no call waits, RequestError if the app has no such workflow.
+        """
+        given = None if approve is None else Answer(approve, by, reason)
+        work = self.session.resume(run, principal, given, NO_EVENTS)
+        return await self.session.operations.run(work)
+
+    async def approve(
+        self,
+        run: str,
+        *,
+        by: str = "",
+        approved: bool = True,
+        reason: str = "",
+        call: str = "",
+        principal: str = "",
+    ) -> Run[Any]:
+        """Approve or deny a call, and leave the rest of the run to any process.
+
+        `call` "": the first call that waits. Raises NotFound, TooLate if no such call waits, and
+        Conflict if another process holds the run.
+        """
+        given = Answer(approved, by, reason, call)
+        return await self.session.operations.run(self.session.write(run, principal, given))
+
+    async def settle(
+        self,
+        run: str,
+        outcome: Settlement,
+        *,
+        by: str = "",
+        result: str = "",
+        call: str = "",
+        principal: str = "",
+    ) -> Run[Any]:
+        """Record the outcome of a call that is unknown, and leave the rest to any process.
+
+        `outcome`: "done", with the `result` that the model reads; "retry", to run the call again;
+        or "failed". Raises as `approve` does.
+        """
+        given = Settled(outcome, by, result, call)
+        return await self.session.operations.run(self.session.write(run, principal, given))
+
+    async def cancel(self, run: str, *, principal: str = "") -> Run[Any]:
+        """Cancel a run, whichever process drives it; a run that is over stays as it is.
+
+        Raises NotFound, and StepUnderWay if a step's transaction takes too long.
+        """
+        return await self.session.operations.run(self.session.cancel(run, principal))
+
+    # --- processes ------------------------------------------------------------------------------
+
+    async def work(self, *, until_idle: bool = False) -> None:
+        """Be a worker: drive queued runs and send mail until the task is cancelled.
+
+        Then, or when the app closes, the runs may take GRACE_S to the end of their step; they are
+        given back. `until_idle`: return when no run can be claimed, none is driven and no mail is
+        due. The limits are those of the settings, such as MAX_RUNS.
+        """
+        await self.session.operations.run(self.session.work(until_idle=until_idle))
+
+    def asgi(self) -> "ASGIApp":
+        """Return the API and the page as an ASGI app, for a path of another app or for a server.
+
+        The app must be open while requests arrive. Starlette and FastAPI run no lifespan of a
+        mounted app, so open the app in the lifespan of theirs. A server that runs the returned app
+        itself opens and closes it. API keys, limits and the worker in this process are as in
+        `twelvefold web`; connections are the server's.
+        """
+        from twelvefold.app.asgi import AppASGI  # it imports Starlette and all of `web`
+
+        self._has_asgi = True
+        return AppASGI(self._serve, self._open_for_lifespan)
+
+    async def _serve(self) -> "ASGIApp":
+        return await self.session.service()
+
+    async def _open_for_lifespan(self) -> Callable[[], Awaitable[None]]:
+        if self._session is not None:
+            return _leave_open
+        await self.open()
+        return self.close
+
+
+async def _leave_open() -> None:
+    """Do nothing: the app was opened by its owner, who closes it."""
+
+
+async def _drive_with_events(
+    session: Session, turn: Turn, events: "asyncio.Queue[Progress | None]"
+) -> Run[Any]:
+    begun = await session.begin(turn)
+    run = begun if isinstance(begun, RunId) else begun.run
+    events.put_nowait(RunBegan(str(run), f"conv_{run.thread}"))
+    position = begun.thread.head if isinstance(begun, HeldRun) else await session.began(run)
+    return await session.drive(begun, EventSource(run, position, events.put_nowait))

@@ -1,0 +1,35 @@
+"""Opens the services of a process: the one way for `App`, for each command and for the service."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from twelvefold.admin.migrate import prepare
+from twelvefold.boot import open_services
+from twelvefold.config import Settings
+from twelvefold.core import Model, Workflow
+from twelvefold.engine import ExitLimit, Services
+
+
+@asynccontextmanager
+async def open_checked_services(
+    settings: Settings,
+    *,
+    workflows: Mapping[str, Workflow[Any]] | None = None,
+    model: Model | None = None,
+    with_model: bool = True,
+    resources: Mapping[type, object] | None = None,
+    limit: ExitLimit | None = None,
+) -> AsyncIterator[Services]:
+    """Open the services and check the database. Raises SettingsError if it does not fit.
+
+    An embedded file is migrated and seeded; a server is not. `workflows`: instead of those of the
+    settings. `model`: instead of that of the settings; it is not closed. `resources`: instead of
+    those of the workflows. `limit` is the limit that this process starts at SIGTERM.
+    """
+    async with open_services(
+        settings, workflows=workflows, model=model, with_model=with_model, resources=resources
+    ) as services:
+        await prepare(settings, services)
+        yield replace(services, exit_limit=limit or services.exit_limit)

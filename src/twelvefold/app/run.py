@@ -1,0 +1,214 @@
+"""A run as a caller sees it, made from its part of the journal."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal
+
+from typing_extensions import TypeVar
+
+from twelvefold.app.texts import last_answer
+from twelvefold.core import (
+    OVER,
+    BadOutput,
+    Entry,
+    ModelReplied,
+    RunId,
+    RunStatus,
+    Thread,
+    ToolFailed,
+    ToolSucceeded,
+    Usage,
+    call_id,
+    failure_sentence,
+    fold,
+    incomplete_sentence,
+    output_of,
+)
+from twelvefold.engine import Outcome, Services
+from twelvefold.errors import NotFound
+
+Output = TypeVar("Output", default=Any)
+WaitingKind = Literal["approval", "outcome"]
+_KINDS: Mapping[str, WaitingKind] = {"asked": "approval", "unknown": "outcome"}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A call that a run waits for.
+
+    `kind` is "approval": `App.approve` answers it; or "outcome": it is not known whether the call
+    took effect before its process died, and `App.settle` records what a person found out.
+    """
+
+    call: str
+    tool: str
+    arguments: Mapping[str, Any]
+    kind: WaitingKind
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool that has a result.
+
+    `result` is the text that the model reads. `failure` is "" for a call that succeeded, else the
+    kind of its failure: "refused", "fault", "denied", "arguments", …
+    """
+
+    id: str
+    tool: str
+    arguments: Mapping[str, Any]
+    result: str
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Generic[Output]):
+    """One turn of a workflow, as its journal had it when this value was made.
+
+    `id` begins with `resp_`, `conversation` with `conv_`. `status` is one of
+
+    - "completed", "incomplete" (a limit was reached), "failed" or "cancelled": the run is over
+    - "waiting": `waiting` has the calls that need an answer
+    - "queued": any process may continue it; with an `error`, a service failed
+    - "running": a process drives it
+
+    `text` is the model's last answer. `output` is the value of a completed run whose workflow has
+    an output type. `error` is why the run is not completed, as a sentence;
+    `reason` is a word for it. `usage` counts the tokens of this run. `calls` have a result.
+
+    Example:
+        from examples.shopping import workflow
+        from twelvefold import Run, Settings, SyncApp
+
+        def show(run: Run) -> None:
+            print(run.id, run.status, run.text or run.error, run.usage.total_tokens)
+            for call in run.calls:
+                print(call.tool, call.arguments, call.result)
+
+        with SyncApp([workflow], settings=Settings(database_url="sqlite:///shop.db")) as app:
+            show(app.run(workflow, "Put milk on the list"))
+    """
+
+    id: str
+    workflow: str
+    principal: str
+    conversation: str
+    status: RunStatus
+    text: str
+    output: Output | None
+    usage: Usage
+    error: str = ""
+    reason: str = ""
+    waiting: tuple[Waiting, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    children: tuple[str, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended: nothing will change it."""
+        return self.status in OVER
+
+
+async def read_run(services: Services, run: RunId, principal: str = "") -> Run[Any]:
+    """Return a run from its journal. Raises NotFound, also for a run of another principal."""
+    record = await services.retry(lambda: services.store.run(run))
+    if principal not in ("", record.principal):
+        raise NotFound(f"no run {run}")
+    journal = await services.retry(lambda: services.store.load(run.thread))
+    thread = fold(entry for entry in journal.entries if entry.run <= run.ordinal)
+    status = _status_of(thread, record.status)
+    fault = record.error if status == "queued" else ""
+    return make_run(services, Outcome(run, status, thread, fault))
+
+
+def _status_of(thread: Thread, status: RunStatus) -> RunStatus:
+    """Return the status of a run whose row was read before its journal."""
+    if thread.status in OVER:
+        return thread.status
+    if thread.waits:
+        return "waiting"
+    return "queued" if status == "waiting" else status
+
+
+def make_run(services: Services, outcome: Outcome) -> Run[Any]:
+    """Return the latest run of a thread."""
+    thread = outcome.thread
+    return Run(
+        id=str(outcome.run),
+        workflow=thread.workflow,
+        principal=thread.principal,
+        conversation=f"conv_{outcome.run.thread}",
+        status=outcome.status,
+        text=last_answer(thread.latest),
+        output=_output_of(services, thread),
+        usage=thread.usage,
+        error=_error_of(outcome),
+        reason=thread.reason,
+        waiting=tuple(_waiting(thread)),
+        calls=tuple(calls_of(thread.latest)),
+    )
+
+
+def _output_of(services: Services, thread: Thread) -> Any:
+    """Return the typed output; None if the run has none, or the type has changed since."""
+    workflow = services.workflows.get(thread.workflow)
+    if workflow is None:
+        return None
+    with suppress(BadOutput):
+        return output_of(thread, workflow)
+    return None
+
+
+def _error_of(outcome: Outcome) -> str:
+    match outcome.status:
+        case "failed":
+            return failure_sentence(outcome.thread.reason, outcome.error)
+        case "incomplete":
+            return incomplete_sentence(outcome.error)
+        case "queued":
+            return outcome.fault
+        case _:
+            return ""
+
+
+def _waiting(thread: Thread) -> Iterator[Waiting]:
+    for call in thread.pending:
+        if kind := _KINDS.get(call.state):
+            yield Waiting(call.id, call.tool, arguments_of(call.arguments), kind)
+
+
+def calls_of(entries: Sequence[Entry]) -> Iterator[ToolCall]:
+    """Return the calls of a run that have a result, in the order of their results."""
+    open_calls: dict[str, ToolCall] = {}
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, ModelReplied):
+            open_calls.update((call.id, call) for call in requested_calls(entry.position, event))
+        elif isinstance(event, ToolSucceeded | ToolFailed) and event.call in open_calls:
+            yield with_result(open_calls[event.call], event)
+
+
+def requested_calls(position: int, reply: ModelReplied) -> Iterator[ToolCall]:
+    """Return the calls of a reply, without results."""
+    items = [item for item in reply.items if item.get("type") == "function_call"]
+    for index, item in enumerate(items):
+        arguments = arguments_of(str(item.get("arguments", "")))
+        yield ToolCall(call_id(position, index), str(item.get("name", "")), arguments, "")
+
+
+def with_result(call: ToolCall, event: ToolSucceeded | ToolFailed) -> ToolCall:
+    """Return the call with its result."""
+    if isinstance(event, ToolSucceeded):
+        return replace(call, result=event.result)
+    return replace(call, result=event.message, failure=event.failure)
+
+
+def arguments_of(text: str) -> dict[str, Any]:
+    """Return a call's arguments; empty if the model's text is no JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

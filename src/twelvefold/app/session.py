@@ -1,0 +1,215 @@
+"""An app while it is open: its services, and what its calls do with them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twelvefold.app.drives import Drives, Follower
+from twelvefold.app.operations import Operations
+from twelvefold.app.requests import Turn, repeated_run, run_request
+from twelvefold.app.run import Run, read_run
+from twelvefold.app.stream import NoEvents
+from twelvefold.app.task_context import TaskContext
+from twelvefold.boot import open_mailer
+from twelvefold.config import Settings
+from twelvefold.core import CallId, RunId, RunRecord, Settlement
+from twelvefold.engine import (
+    ExitLimit,
+    HeldRun,
+    RunRequest,
+    Services,
+    answer,
+    cancel,
+    enqueue_run,
+    run_uninterrupted,
+    settle,
+    start_run,
+)
+from twelvefold.errors import Conflict, NotFound, Repeated, RequestError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+T = TypeVar("T")
+NO_EVENTS = NoEvents()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to a call that waits for approval; `call` "": the first one that waits."""
+
+    approved: bool
+    by: str = ""
+    reason: str = ""
+    call: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a person found out about a call whose outcome is unknown."""
+
+    outcome: Settlement
+    by: str = ""
+    result: str = ""
+    call: str = ""
+
+
+@dataclass(frozen=True)
+class Session:
+    """The services of an open app, its calls in progress, and the runs that it drives."""
+
+    settings: Settings
+    services: Services
+    operations: Operations
+    drives: Drives
+    _service: "list[TaskContext[ASGIApp]]" = field(default_factory=list)
+
+    async def service(self) -> "ASGIApp":
+        """Return the HTTP service, opened with the first call. Raises SettingsError."""
+        from twelvefold.app.asgi import open_mounted  # it imports Starlette and all of `web`
+
+        if not self._service:
+            context = open_mounted(self.services, self.settings)
+            self._service.append(TaskContext(context, name="twelvefold service"))
+        return await self._service[0].value()
+
+    async def close(self) -> None:
+        """Drain the service, end the calls in progress and give their runs back."""
+        for context in self._service:
+            await context.close()
+        self.services.exit_limit.begin(0)
+        await self.operations.close()
+
+    async def work(self, *, until_idle: bool) -> None:
+        """Drive queued runs and send mail, until cancelled or idle."""
+        from twelvefold.worker.process import make_worker
+
+        # The worker begins the limit when it stops, which does not end the other runs of the app.
+        services, stop = replace(self.services, exit_limit=ExitLimit()), asyncio.Event()
+        async with open_mailer(self.settings) as mailer:
+            worker = make_worker(services, self.settings, mailer, until_idle=until_idle)
+            working = asyncio.get_running_loop().create_task(worker.run(stop), name="worker")
+            try:
+                await asyncio.wait([working])
+            except asyncio.CancelledError:
+                stop.set()
+                await run_uninterrupted(working, services.exit_limit)
+                raise
+            working.result()
+
+    # --- starting -------------------------------------------------------------------------------
+
+    async def start(self, turn: Turn) -> Run[Any]:
+        """Write a run for any process to claim, unless the same request was made before."""
+        request = await run_request(self.services, turn)
+        try:
+            run, _ = await _or_on_fork(enqueue_run, self.services, request)
+        except Repeated as repeated:
+            run = repeated_run(repeated, request)
+        return await read_run(self.services, run)
+
+    async def run(self, turn: Turn) -> Run[Any]:
+        """Write a run and drive it until it is over or waits."""
+        begun = await self.begin(turn)
+        return await self.drive(begun, NO_EVENTS)
+
+    async def begin(self, turn: Turn) -> HeldRun | RunId:
+        """Write a run and hold its lease; return the id of the run of the same request, if any."""
+        await self.drives.prepare()
+        request = await run_request(self.services, turn)
+        try:
+            return await _or_on_fork(start_run, self.services, request)
+        except Repeated as repeated:
+            return repeated_run(repeated, request)
+
+    async def drive(self, begun: HeldRun | RunId, follower: Follower) -> Run[Any]:
+        """Drive or follow a run until it is over or waits."""
+        if isinstance(begun, RunId):
+            return await self.drives.follow(begun, follower)
+        return await self.drives.drive(begun, follower)
+
+    async def began(self, run: RunId) -> int:
+        """Return the position before the first entry of a run."""
+        return (await self.services.retry(lambda: self.services.store.run(run))).began - 1
+
+    # --- a run that exists ----------------------------------------------------------------------
+
+    async def find(self, id: str, principal: str) -> RunRecord:
+        """Return a run. Raises NotFound, also if it is not the principal's."""
+        run = RunId.parse(id)
+        record = await self.services.retry(lambda: self.services.store.run(run))
+        if principal not in ("", record.principal):
+            raise NotFound(f"no run {run}")
+        return record
+
+    async def read(self, id: str, principal: str) -> Run[Any]:
+        """Return a run as its journal has it."""
+        return await read_run(self.services, RunId.parse(id), principal)
+
+    async def cancel(self, id: str, principal: str) -> Run[Any]:
+        """Cancel a run, whichever process drives it."""
+        record = await self.find(id, principal)
+        await cancel(self.services, record.run)
+        await self.drives.stop(record.run)
+        return await read_run(self.services, record.run)
+
+    async def resume(
+        self, id: str, principal: str, given: Answer | Settled | None, follower: Follower
+    ) -> Run[Any]:
+        """Answer what the run waits for, then drive it until it is over or waits again."""
+        record = await self.find(id, principal)
+        if given is not None:
+            self._check_served(record)
+            await self._write(record, given, claims=True)
+        return await self.drives.follow(record.run, follower)
+
+    async def write(self, id: str, principal: str, given: Answer | Settled) -> Run[Any]:
+        """Answer what the run waits for, and leave the rest of it to any process."""
+        record = await self.find(id, principal)
+        await self._write(record, given, claims=False)
+        return await read_run(self.services, record.run)
+
+    async def _write(self, record: RunRecord, given: Answer | Settled, *, claims: bool) -> None:
+        by, call = given.by or record.principal, CallId(given.call) if given.call else None
+        if isinstance(given, Answer):
+            await answer(
+                self.services,
+                record.run,
+                approved=given.approved,
+                by=by,
+                reason=given.reason,
+                call=call,
+                claims=claims,
+            )
+        else:
+            await settle(
+                self.services,
+                record.run,
+                settled=given.outcome,
+                by=by,
+                result=given.result,
+                call=call,
+                claims=claims,
+            )
+
+    def _check_served(self, record: RunRecord) -> None:
+        """Raise RequestError, before anything is written, if this app cannot continue the run."""
+        if record.workflow not in self.services.workflows:
+            raise RequestError(
+                f"the run belongs to workflow {record.workflow!r}, which this app does not have"
+            )
+
+
+async def _or_on_fork(
+    start: Callable[[Services, RunRequest], Awaitable[T]], services: Services, request: RunRequest
+) -> T:
+    """Start a run; on a fork of the thread if another run has followed the previous one."""
+    try:
+        return await start(services, request)
+    except Repeated:
+        raise
+    except Conflict:
+        if not request.position:
+            raise
+    return await start(services, replace(request, fork=True))

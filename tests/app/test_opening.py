@@ -1,0 +1,128 @@
+"""Opening and closing apps: nothing is left behind, and several are open at once."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.app.shop import OpenApp, scripted, shop, shop_settings
+from twelvefold import App, Resource, Workflow, tool
+from twelvefold.app.task_context import TaskContext
+from twelvefold.errors import AppClosed, RequestError
+from twelvefold.services.model.scripted import calls, says
+
+
+async def test_apps_open_one_new_file_at_once(tmp_path: Path) -> None:
+    apps = [App([shop], settings=shop_settings(tmp_path), model=scripted()) for _ in range(3)]
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(app.open() for app in apps))
+
+    run = await apps[0].start(shop, "bread")
+    assert await apps[2].get(run.id) == run
+    await asyncio.gather(*(app.close() for app in apps))
+
+
+async def test_an_app_leaves_no_task_and_no_thread(tmp_path: Path) -> None:
+    app = App([shop], settings=shop_settings(tmp_path), model=scripted(says("Hello.")))
+    app.asgi()
+    before = asyncio.all_tasks(), ours()
+
+    async with app:
+        await app.run(shop, "hi")
+        assert asyncio.all_tasks() > before[0]
+
+    assert (asyncio.all_tasks(), ours()) == before
+
+
+def ours() -> set[str]:
+    """The names of the threads that are not those of asyncio's own pool."""
+    return {one.name for one in threading.enumerate() if not one.name.startswith("asyncio_")}
+
+
+async def test_opening_in_one_task_and_closing_in_another(tmp_path: Path) -> None:
+    """As the cells of a notebook do; the resource belongs to the task that has opened it."""
+
+    @asynccontextmanager
+    async def open_group() -> AsyncIterator[asyncio.TaskGroup]:
+        async with asyncio.TaskGroup() as group:
+            yield group
+
+    @tool(effect="pure")
+    async def count(group: Resource[asyncio.TaskGroup]) -> str:
+        """Count in a task."""
+        return await group.create_task(asyncio.sleep(0, "one"))
+
+    counting = Workflow("counting", "Count.", (count,), resources=open_group)
+    model = scripted(calls(("count", {})), says("One."))
+    app = App([counting], settings=shop_settings(tmp_path), model=model)
+
+    loop = asyncio.get_running_loop()
+    await loop.create_task(app.open())
+    run = await loop.create_task(app.run(counting, "count"))
+    await loop.create_task(app.close())
+
+    assert [call.result for call in run.calls] == ["one"]
+
+
+async def test_a_call_from_another_event_loop_is_an_error(open_app: OpenApp) -> None:
+    app = await open_app()
+
+    def call() -> None:
+        asyncio.run(app.get("resp_1"))
+
+    with pytest.raises(AppClosed, match="another event loop"):
+        await asyncio.to_thread(call)
+
+
+async def test_closing_while_the_app_opens() -> None:
+    left = []
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[None]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.append("cancelled")
+        yield
+
+    context = TaskContext(slow(), name="slow")
+    opening = asyncio.get_running_loop().create_task(context.value())
+    await asyncio.sleep(0)
+    await context.close()
+
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert left == ["cancelled"]
+
+
+async def test_an_error_of_closing_is_raised() -> None:
+    @asynccontextmanager
+    async def fails() -> AsyncIterator[int]:
+        yield 7
+        raise RequestError("cannot close")
+
+    context = TaskContext(fails(), name="fails")
+
+    assert await context.value() == 7
+    with pytest.raises(RequestError, match="cannot close"):
+        await context.close()
+
+
+def test_importing_app_imports_neither_the_service_nor_the_worker() -> None:
+    code = """
+import sys
+from twelvefold import App, SyncApp
+App()
+heavy = ("starlette", "uvicorn", "pydantic", "sqlalchemy", "twelvefold.worker", "twelvefold.web")
+print([name for name in heavy if name in sys.modules])
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"

@@ -1,0 +1,102 @@
+"""`crash_matrix` finds a tool that writes beside its transaction, and passes one that does not."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.testing.planted import hotel, reception
+from twelvefold import Workflow
+from twelvefold.testing import call, crash_matrix
+
+
+def test_rows_that_commit_with_the_journal_are_there_once() -> None:
+    report = crash_matrix(hotel, "Room 4, please", replies=[call("book", room=4), "Booked."])
+
+    assert report.ok, report
+    assert report.status == "completed"
+    assert len(report.boundaries) == 17
+    assert any("COMMIT sent, not answered" in one.place for one in report.boundaries)
+
+
+def test_a_row_that_a_tool_commits_itself_is_doubled() -> None:
+    report = crash_matrix(hotel, "Room 4", replies=[call("book_beside", room=4), "Booked."])
+
+    assert not report.ok
+    assert report.doubled >= 1
+    assert report.lost == 0
+    (first, *_) = [one for one in report.boundaries if one.doubled]
+    assert first.doubled == ('bookings: {"room":4}',)
+    assert "doubled: bookings" in str(report)
+
+
+def test_an_unsafe_call_that_was_interrupted_asks_a_person() -> None:
+    report = crash_matrix(hotel, "Ring room 4", replies=[call("ring", room=4), "It rang."])
+
+    assert report.ok, report
+    assert [one.place for one in report.boundaries if one.asks]
+    assert "asks a person" in str(report)
+
+
+def test_approvals_are_given_and_their_commits_are_boundaries() -> None:
+    report = crash_matrix(
+        hotel, "Book and cancel", replies=[call("book", room=4), call("cancel", room=4), "Done."]
+    )
+
+    assert report.ok, report
+    assert any("ApprovalAnswered" in one.place for one in report.boundaries)
+
+
+def test_a_run_that_fails_in_the_same_way_each_time_is_compared_as_well() -> None:
+    report = crash_matrix(hotel, "Room 4", replies=[call("book", room=4)])
+
+    assert report.ok, report
+    assert report.status == "failed"
+
+
+def test_each_process_opens_the_resources() -> None:
+    report = crash_matrix(reception, "Ring", replies=[call("ring_bell"), "I rang."])
+
+    assert report.ok, report
+    assert report.status == "completed"
+
+
+def test_the_demo_model_replies_without_a_script() -> None:
+    report = crash_matrix("examples.shopping:workflow", "Put milk on the list", principal="ann")
+
+    assert report.ok, report
+    assert report.status == "completed"
+
+
+def test_columns_that_differ_anyway_are_not_compared() -> None:
+    report = crash_matrix(hotel, "A key, please", replies=[call("make_key"), "Here it is."])
+
+    assert report.ok, report
+    assert report.ignored == ("calls of make_key.result",)
+
+
+def test_a_workflow_that_does_something_else_each_time_cannot_be_judged() -> None:
+    with pytest.raises(ValueError, match="two undisturbed runs differ"):
+        crash_matrix(hotel, "Rooms, please", replies=[call("book_some"), "Booked."])
+
+
+def test_a_module_that_ends_its_process_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "ending.py").write_text("import os\nos._exit(3)\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        with pytest.raises(ValueError, match="the process that imports the workflow ended"):
+            crash_matrix("ending:workflow", "Hello")
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_a_workflow_that_no_other_process_can_import_is_refused() -> None:
+    local = Workflow("local", "…", hotel.tools)
+
+    with pytest.raises(ValueError, match="assign it to a name at the top of a module"):
+        crash_matrix([local], "Room 4")
+
+
+def test_a_module_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match="No module named 'no_such_module'"):
+        crash_matrix("no_such_module:workflow", "Room 4")
