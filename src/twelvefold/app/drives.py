@@ -14,7 +14,7 @@ from twelvefold.core import (
     RunRecord,
 )
 from twelvefold.engine import HeldRun, Outcome, Preparation, Services, take
-from twelvefold.engine.drive import drive
+from twelvefold.engine.family import drive_family
 from twelvefold.errors import Conflict, StaleRun, TooLate
 
 FOLLOW_POLL_S = 0.2
@@ -71,7 +71,7 @@ class Drives:
         while True:
             outcome = await self._drive_here(current, follower)
             if outcome is not None:
-                return make_run(self.services, outcome)
+                return await make_run(self.services, outcome)
             follower.moved()
             next_held = await self._wait(run, follower)
             if next_held is None:
@@ -85,6 +85,12 @@ class Drives:
             return await read_run(self.services, run)
         return await self.drive(held, follower)
 
+    async def drive_again(self, run: RunId, follower: Follower) -> Run[object]:
+        """Drive a run that waits for runs below it, of which one was answered."""
+        if held := await self._claim(run):
+            return await self.drive(held, follower)
+        return await self.follow(run, follower)
+
     async def stop(self, run: RunId) -> None:
         """Stop the drive of a run that was cancelled, if it is here."""
         if task := self._tasks.get(run):
@@ -94,7 +100,7 @@ class Drives:
     async def _drive_here(self, held: HeldRun, listener: Listener) -> Outcome | None:
         """Return the outcome, or None if the run was cancelled or taken over meanwhile."""
         task = asyncio.get_running_loop().create_task(
-            drive(self.services, held, listener), name=f"drive {held.run}"
+            drive_family(self.services, held, listener), name=f"drive {held.run}"
         )
         self._tasks[held.run] = task
         try:

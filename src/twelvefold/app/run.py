@@ -12,6 +12,7 @@ from twelvefold.app.texts import last_answer
 from twelvefold.core import (
     OVER,
     BadOutput,
+    ChildrenStarted,
     Entry,
     ModelReplied,
     RunId,
@@ -27,6 +28,7 @@ from twelvefold.core import (
     output_of,
 )
 from twelvefold.engine import Outcome, Services
+from twelvefold.engine.waiting_calls import WaitingCall, waiting_calls
 from twelvefold.errors import NotFound
 
 Output = TypeVar("Output", default=Any)
@@ -36,16 +38,19 @@ _KINDS: Mapping[str, WaitingKind] = {"asked": "approval", "unknown": "outcome"}
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A call that a run waits for.
+    """A call that a run waits for. `call` names it for `App.approve` and `App.settle`.
 
-    `kind` is "approval": `App.approve` answers it; or "outcome": it is not known whether the call
-    took effect before its process died, and `App.settle` records what a person found out.
+    The call may be of a run of another workflow that this one has started: `run` is the id of the
+    run that has it. `kind` is "approval": `App.approve` answers it; or "outcome": it is not known
+    whether the call took effect before its process died, and `App.settle` records what a person
+    found out.
     """
 
     call: str
     tool: str
     arguments: Mapping[str, Any]
     kind: WaitingKind
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class Run(Generic[Output]):
     `text` is the model's last answer. `output` is the value of a completed run whose workflow has
     an output type. `error` is why the run is not completed, as a sentence;
     `reason` is a word for it. `usage` counts the tokens of this run. `calls` have a result.
+    `children` are the ids of the runs that it has started.
 
     Example:
         from examples.shopping import workflow
@@ -120,21 +126,22 @@ async def read_run(services: Services, run: RunId, principal: str = "") -> Run[A
     thread = fold(entry for entry in journal.entries if entry.run <= run.ordinal)
     status = _status_of(thread, record.status)
     fault = record.error if status == "queued" else ""
-    return make_run(services, Outcome(run, status, thread, fault))
+    return await make_run(services, Outcome(run, status, thread, fault))
 
 
 def _status_of(thread: Thread, status: RunStatus) -> RunStatus:
     """Return the status of a run whose row was read before its journal."""
     if thread.status in OVER:
         return thread.status
-    if thread.waits:
+    if thread.waits or thread.parent_calls:
         return "waiting"
     return "queued" if status == "waiting" else status
 
 
-def make_run(services: Services, outcome: Outcome) -> Run[Any]:
-    """Return the latest run of a thread."""
+async def make_run(services: Services, outcome: Outcome) -> Run[Any]:
+    """Return the latest run of a thread, with the calls that wait in the runs below it."""
     thread = outcome.thread
+    waiting = await waiting_calls(services, outcome.run, thread)
     return Run(
         id=str(outcome.run),
         workflow=thread.workflow,
@@ -146,8 +153,9 @@ def make_run(services: Services, outcome: Outcome) -> Run[Any]:
         usage=thread.usage,
         error=_error_of(outcome),
         reason=thread.reason,
-        waiting=tuple(_waiting(thread)),
+        waiting=tuple(_waiting(outcome.run, waiting)),
         calls=tuple(calls_of(thread.latest)),
+        children=tuple(_children_of(thread)),
     )
 
 
@@ -173,10 +181,17 @@ def _error_of(outcome: Outcome) -> str:
             return ""
 
 
-def _waiting(thread: Thread) -> Iterator[Waiting]:
-    for call in thread.pending:
+def _waiting(run: RunId, calls: Sequence[WaitingCall]) -> Iterator[Waiting]:
+    for of, _, call in calls:
         if kind := _KINDS.get(call.state):
-            yield Waiting(call.id, call.tool, arguments_of(call.arguments), kind)
+            name = call.id if of == run else f"{of}:{call.id}"
+            yield Waiting(name, call.tool, arguments_of(call.arguments), kind, str(of))
+
+
+def _children_of(thread: Thread) -> Iterator[str]:
+    for entry in thread.latest:
+        if isinstance(entry.event, ChildrenStarted):
+            yield from entry.event.runs
 
 
 def calls_of(entries: Sequence[Entry]) -> Iterator[ToolCall]:

@@ -13,7 +13,7 @@ from twelvefold.app.stream import NoEvents
 from twelvefold.app.task_context import TaskContext
 from twelvefold.boot import open_mailer
 from twelvefold.config import Settings
-from twelvefold.core import CallId, RunId, RunRecord, Settlement
+from twelvefold.core import CallId, RunId, RunRecord, Settlement, fold
 from twelvefold.engine import (
     ExitLimit,
     HeldRun,
@@ -26,7 +26,8 @@ from twelvefold.engine import (
     settle,
     start_run,
 )
-from twelvefold.errors import Conflict, NotFound, Repeated, RequestError
+from twelvefold.engine.waiting_calls import waiting_calls
+from twelvefold.errors import Conflict, NotFound, Repeated, RequestError, TooLate
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -159,9 +160,12 @@ class Session:
     ) -> Run[Any]:
         """Answer what the run waits for, then drive it until it is over or waits again."""
         record = await self.find(id, principal)
+        answered = record.run
         if given is not None:
             self._check_served(record)
-            await self._write(record, given, claims=True)
+            answered = await self._write(record, given, claims=True)
+        if answered != record.run:
+            return await self.drives.drive_again(record.run, follower)
         return await self.drives.follow(record.run, follower)
 
     async def write(self, id: str, principal: str, given: Answer | Settled) -> Run[Any]:
@@ -170,12 +174,14 @@ class Session:
         await self._write(record, given, claims=False)
         return await read_run(self.services, record.run)
 
-    async def _write(self, record: RunRecord, given: Answer | Settled, *, claims: bool) -> None:
-        by, call = given.by or record.principal, CallId(given.call) if given.call else None
+    async def _write(self, record: RunRecord, given: Answer | Settled, *, claims: bool) -> RunId:
+        """Write the answer to a call of the run or of a run below it; return that run."""
+        run, call = await self._find_call(record.run, given)
+        by = given.by or record.principal
         if isinstance(given, Answer):
             await answer(
                 self.services,
-                record.run,
+                run,
                 approved=given.approved,
                 by=by,
                 reason=given.reason,
@@ -185,13 +191,30 @@ class Session:
         else:
             await settle(
                 self.services,
-                record.run,
+                run,
                 settled=given.outcome,
                 by=by,
                 result=given.result,
                 call=call,
                 claims=claims,
             )
+        return run
+
+    async def _find_call(self, run: RunId, given: Answer | Settled) -> tuple[RunId, CallId | None]:
+        """Return the call that is answered and its run: by its name, or the first that waits."""
+        below, _, call = given.call.rpartition(":")
+        if not below and given.call:
+            return run, CallId(given.call)
+        journal = await self.services.retry(lambda: self.services.store.load(run.thread))
+        waiting = await waiting_calls(self.services, run, fold(journal.entries))
+        state = "asked" if isinstance(given, Answer) else "unknown"
+        for one in waiting:
+            is_named = (str(one.run), one.call.id) == (below, call)
+            if is_named or (not given.call and one.call.state == state):
+                return one.run, one.call.id
+        if below:
+            raise TooLate(f"no call {given.call} below run {run} waits")
+        return run, None
 
     def _check_served(self, record: RunRecord) -> None:
         """Raise RequestError, before anything is written, if this app cannot continue the run."""
