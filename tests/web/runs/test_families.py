@@ -7,7 +7,7 @@ import pytest
 
 from tests.engine.family.stories import CLERK, buy_all, clerk, last_user_text
 from tests.engine.stage import Stage
-from tests.web.serving import Serve
+from tests.web.serving import Json, Serve, Served
 from twelvefold.core.ports import ModelRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.services.model.scripted import Scripted, ScriptedModel, calls, says
@@ -84,6 +84,33 @@ async def test_a_child_is_in_no_list_and_deleted_with_its_root(serve: Serve, sta
     [listed] = (await api.get("/conversations")).json()["data"]
 
     assert listed["id"][5:] == response["id"][5:49]
+    journal = f"/conversations/{child_of(await journal_of(api, listed['id']))}/journal"
+    await api.http.delete(f"/v1/conversations/{listed['id']}")
+    assert (await api.get(journal)).status_code == 404
+
+
+async def journal_of(api: Served, conversation: str) -> list[Json]:
+    answer = await api.get(f"/conversations/{conversation}/journal")
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["data"])
+
+
+def child_of(entries: list[Json]) -> str:
+    """Return the conversation of the only run that a run has started."""
+    [run] = [run for entry in entries for run in entry.get("runs", ())]
+    return f"conv_{run[5:49]}"
+
+
+async def test_the_journal_links_to_those_of_the_runs_below_it(serve: Serve) -> None:
+    api = await serve(worker=False, model=ScriptedModel(script), workflow=SHOP)
+    response = await api.ask("clerk a lamp")
+
+    child = child_of(await journal_of(api, f"conv_{response['id'][5:49]}"))
+    entries = await journal_of(api, child)
+
+    assert entries[0]["type"] == "RunStarted"
+    assert (await api.get(f"/conversations/{child}")).status_code == 404
+    assert (await api.get(f"/conversations/conv_{'0' * 44}/journal")).status_code == 404
 
 
 async def test_a_family_has_one_slot_of_its_own_and_others_while_they_are_free() -> None:
