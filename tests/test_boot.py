@@ -4,6 +4,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from twelvefold.boot import (
 )
 from twelvefold.boot.workflows import with_started
 from twelvefold.core.budget import Limits, Price
+from twelvefold.core.events import DEFAULT_OPTIONS
 from twelvefold.core.ids import family_of, parse_thread_id
 from twelvefold.core.ports import ModelRequest, NullListener
 from twelvefold.core.workflow import Workflow
@@ -239,6 +241,21 @@ async def test_the_defaults_are_an_embedded_database_and_the_demo_model(
 async def test_the_demo_model_is_free(here: Path) -> None:
     async with open_services(Settings(run_budget_usd=0.5)) as services:
         assert services.limits.price is None
+
+
+async def test_the_settings_say_what_the_default_model_accepts(here: Path) -> None:
+    given = Settings.from_environ({"OPENAI_API_KEY": "k", "OPENAI_ACCEPTS": "Image, file"})
+
+    async with open_services(given) as services:
+        (workflow,) = services.workflows.values()
+        everything = {"image", "file", "anywhere", "file_url"}
+        assert services.inputs(workflow, DEFAULT_OPTIONS)[0] == everything
+    async with open_services(replace(given, openai_api="chat")) as services:
+        assert services.inputs(workflow, DEFAULT_OPTIONS)[0] == {"image", "file"}
+    async with open_services(Settings(openai_api_key="k")) as services:
+        assert services.inputs(workflow, DEFAULT_OPTIONS)[0] == set()
+    async with open_services(Settings()) as services:  # the demo model
+        assert services.inputs(workflow, DEFAULT_OPTIONS)[0] == everything
 
 
 async def test_an_unknown_model_has_the_default_context_window(here: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from twelvefold.config import Settings
     from twelvefold.core import (
         CallKey,
+        Fallback,
         Principal,
         ReadOnly,
         RejectedCall,
@@ -36,6 +37,7 @@ __all__ = [
     "Ask",
     "CallKey",
     "DuplicateRow",
+    "Fallback",
     "FanOut",
     "Principal",
     "ReadOnly",
@@ -63,6 +65,7 @@ _MODULES = {
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
     "twelvefold.core.fan_out": ("FanOut",),
+    "twelvefold.core.models": ("Fallback",),
     "twelvefold.core.ports": (
         "CallKey",
         "Principal",

@@ -5,6 +5,7 @@ TwelvefoldError
 ├── RequestError           the caller: the request is invalid
 │   ├── NotFound           … it names something that does not exist
 │   ├── InvalidAnswer      … the answer does not have the type that the question asks for
+│   ├── InputRefused       … an image or file is invalid, or no model of the run takes it
 │   ├── ConversationTooLarge … it would exceed the maximum size of a conversation
 │   └── Conflict           … it does not fit the current state; try again later
 │       ├── Repeated       … a request with the same key was made before
@@ -24,6 +25,7 @@ TwelvefoldError
 │   │   └── TooLarge       … the statement or a row exceeds max_allowed_packet
 │   ├── ModelUnavailable   … the model gave no usable reply this time
 │   ├── ModelRejected      … the model will never accept this request
+│   │   └── ModelTooLarge  … it exceeds the model's context window
 │   ├── MailUnavailable    … the mail server did not accept a message this time
 │   ├── MailRejected       … the mail server will never accept this message
 │   ├── BrokerUnavailable  … the message broker is unreachable or rejects a request
@@ -83,6 +85,18 @@ class InvalidAnswer(RequestError):
     def __init__(self, *problems: str) -> None:
         super().__init__("the answer does not fit: " + "; ".join(problems))
         self.problems = problems
+
+
+class InputRefused(RequestError):
+    """An image or file in the conversation is invalid, or no model of the run takes it.
+
+    `earlier`: it is in an earlier turn.
+    """
+
+    def __init__(self, message: str, *, code: str = "invalid_value", earlier: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.earlier = earlier
 
 
 class ConversationTooLarge(RequestError):
@@ -215,6 +229,10 @@ class ModelRejected(ServiceFault):
     """
 
     usage: "Usage | None" = None
+
+
+class ModelTooLarge(ModelRejected):
+    """The request exceeds the model's context window, or the size that its server accepts."""
 
 
 class MailUnavailable(ServiceFault):

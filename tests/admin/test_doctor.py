@@ -21,6 +21,7 @@ from twelvefold import Resource, Settings, Workflow, open_services, tool
 from twelvefold.admin.doctor import Finding, examine
 from twelvefold.admin.migrate import migrate, prepare
 from twelvefold.admin.parity import TESTED, Versions
+from twelvefold.config import NamedModel
 from twelvefold.core.ports import Store
 from twelvefold.errors import StoreFailed
 
@@ -284,6 +285,51 @@ async def test_the_model_server_is_asked_for_its_models(
         assert server.calls[0].headers["authorization"] == "Bearer k"
     assert findings["model"].level == level
     assert text in findings["model"].found
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "level", "text"),
+    [
+        (answers(200, b'{"data": [{"id": "small-1"}]}'), "ok", "responds; small-1"),
+        (answers(200, b'{"data": [{"id": "x"}]}'), "warn", "does not list 'small-1'"),
+        (answers(401, b"{}"), "fail", "its key is refused (HTTP 401)"),
+        (answers(404, b"{}"), "warn", "lists no models (HTTP 404)"),
+    ],
+)
+async def test_each_named_model_is_checked(
+    tmp_path: Path, behaviour: Behaviour, level: str, text: str
+) -> None:
+    async with MockServer() as server:
+        server.will(behaviour)
+        models = (NamedModel("fast", model="small-1", url=server.url, key="k2"),)
+
+        findings = await findings_by_name(
+            Settings(database_url=f"sqlite:///{tmp_path}/a.db", models=models)
+        )
+
+        assert server.calls[0].headers["authorization"] == "Bearer k2"
+    assert findings["model fast"].level == level
+    assert text in findings["model fast"].found
+    assert findings["model"].level == "warn"  # the demo model
+
+
+async def test_named_models_that_cannot_work_are_found(tmp_path: Path) -> None:
+    models = (
+        NamedModel("demo", model="m"),
+        NamedModel("gone", model="m", url="http://127.0.0.1:9/v1"),
+        NamedModel("both", model="m", url="http://u:s3cr@127.0.0.1:9/v1", key="k"),
+        NamedModel("wrong", model="m", url="http://127.0.0.1:9/v1", key="k\n"),
+    )
+
+    findings = await findings_by_name(
+        Settings(database_url=f"sqlite:///{tmp_path}/a.db", models=models)
+    )
+
+    assert findings["model demo"].level == "warn"
+    assert "Connection refused" in findings["model gone"].found
+    assert "remove one of them" in findings["model both"].found
+    assert "MODELS: wrong.url" in findings["model wrong"].found
+    assert "s3cr" not in str(findings)
 
 
 async def test_an_unreachable_model_server_is_a_failure(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def replies(body: dict[str, Any]) -> FakeReply:
     last = body["input"][-1]
     if last["type"] == "function_call_output":
         return FakeReply(f"result: {last['output']}")
-    text = last["content"][0]["text"]
+    text = last["content"][0].get("text", "")
     if text.startswith("call "):
         _, name, arguments = text.split(" ", 2)
         return FakeReply("", [(f"call_{len(body['input'])}", name, arguments)])

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,12 @@ from tests.cli.conftest import (
     child_environ,
     stopped_while_shouting,
 )
+from tests.engine.stage import SHOP
 from tests.services.model.mock_server import refuses, stalls, streams
 from tests.services.model.streams import FakeReply, responses_events
 from twelvefold.cli.chat.command import _welcome
 from twelvefold.config import Settings
+from twelvefold.core.models import Fallback
 from twelvefold.observe.escape import is_visible
 
 PROMPT = "\x1b[?2004h"
@@ -254,7 +257,16 @@ def test_on_a_terminal_an_unexpected_error_is_a_message(here: Path) -> None:
 def test_the_welcome_line_has_no_password() -> None:
     settings = Settings(database_url="mysql://u:p@ss@h/db")
 
-    assert "mysql://u:****@h/db" in _welcome(settings, "shop")
+    assert "mysql://u:****@h/db" in _welcome(settings, SHOP, None)
+
+
+def test_the_welcome_line_has_the_models() -> None:
+    settings = Settings(openai_api_key="k", openai_model="gpt-test")
+    chain = replace(SHOP, model=Fallback("fast", "default"))
+
+    assert _welcome(settings, chain, None).startswith("shop · fast, gpt-test · ")
+    assert _welcome(settings, chain, "cheap").startswith("shop · cheap · ")
+    assert "the demo model" in _welcome(Settings(), SHOP, None)
 
 
 def test_ctrl_c_cancels_the_turn_and_keeps_the_conversation(

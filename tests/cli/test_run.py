@@ -61,6 +61,30 @@ def test_json_has_the_whole_outcome(tw: Twelvefold) -> None:
     }
 
 
+def test_a_run_can_have_another_model_of_the_workflow(
+    shop: ModelServer, here: Path, tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (here / "shop.py").read_text()
+    (here / "shop.py").write_text(
+        f"{source}\nimport dataclasses\n"
+        'workflow = dataclasses.replace(workflow, models=("fast",))\n'
+    )
+    monkeypatch.setenv("MODELS", '{"fast": {"model": "small-1"}}')
+
+    done = tw("run", "--model", "fast", "hello")
+    refused = tw("run", "--model", "slow", "hello")
+
+    assert (done.status, done.out) == (0, "said: hello\n")
+    assert '"named":"fast"' in tw("runs", "events", done_run(tw)).out
+    assert refused.status != 0
+    assert "has no model 'slow' for callers; there are fast" in refused.err
+
+
+def done_run(tw: Twelvefold) -> str:
+    """Return the id of the newest run."""
+    return str(json.loads(tw("runs", "list", "--json").out.splitlines()[0])["run"])
+
+
 def test_a_thread_is_continued(shop: ModelServer, tw: Twelvefold) -> None:
     thread = tw("run", "--json", "one").json["thread"]
 

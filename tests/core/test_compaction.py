@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.attachments import image, message, png_of
 from tests.builders import (
     asked,
     assistant,
@@ -25,7 +26,8 @@ from tests.builders import (
 )
 from tests.core.journals import WORKFLOW as JOURNAL_WORKFLOW
 from tests.core.journals import journals, scrambled
-from twelvefold.core.budget import Limits
+from twelvefold.core.budget import BYTES_PER_TOKEN, Limits
+from twelvefold.core.conversation.attachments import IMAGE_TOKENS
 from twelvefold.core.conversation.sendable import NO_RESULT, RESULT
 from twelvefold.core.events import (
     Event,
@@ -37,7 +39,7 @@ from twelvefold.core.events import (
     ToolSucceeded,
 )
 from twelvefold.core.ports import ReadOnly
-from twelvefold.core.request import BYTES_PER_TOKEN, build_request
+from twelvefold.core.request import build_request
 from twelvefold.core.thread import Thread
 from twelvefold.core.tools.tool import tool
 from twelvefold.core.workflow import Workflow
@@ -79,6 +81,38 @@ def test_a_conversation_that_fits_is_sent_whole() -> None:
     compacted = build_request(thread, BARE, room_for(thread))
 
     assert (compacted.results_left_out, compacted.turns_left_out) == (0, 0)
+
+
+def test_a_large_image_takes_the_room_of_its_estimate() -> None:
+    picture = message(image(png_of(900_000)))
+    thread = thread_of(asked("look", picture), said(), finished(), asked("and?"))
+    tokens = int((IMAGE_TOKENS + 100) / 0.9)
+
+    whole = build_request(thread, BARE, Limits(context_tokens=tokens))
+    short = build_request(thread, BARE, Limits(context_tokens=IMAGE_TOKENS))
+
+    assert (whole.turns_left_out, picture in whole.request.items) == (0, True)
+    # It is left out with its turn, whole.
+    assert (short.turns_left_out, short.request.items) == (1, (user("and?"),))
+
+
+def test_an_image_that_must_be_sent_is_never_left_out() -> None:
+    thread = thread_of(asked("look", message(image())))
+
+    with pytest.raises(RequestError, match=f"about {IMAGE_TOKENS // 100}.. tokens long"):
+        build_request(thread, BARE, Limits(context_tokens=1_000))
+
+
+def test_an_image_in_a_result_is_left_out_with_the_result() -> None:
+    result = {**output("c9", ""), "output": [image(png_of(900_000))]}
+    call = function_call("c9", "look")
+    thread = thread_of(asked("hi", call, result), said(), finished(), asked("and?"))
+
+    compacted = build_request(thread, BARE, Limits(context_tokens=1_000))
+
+    assert compacted.results_left_out == 1
+    assert image(png_of(900_000)) not in compacted.request.items
+    assert user("hi") in compacted.request.items
 
 
 def test_the_oldest_results_are_replaced_first() -> None:

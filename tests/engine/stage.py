@@ -20,6 +20,7 @@ from tests.builders import user
 from twelvefold.backoff import Backoff
 from twelvefold.boot.workflows import with_started
 from twelvefold.core.budget import Limits
+from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
     Entry,
@@ -28,8 +29,10 @@ from twelvefold.core.events import (
     RunStarted,
     ToolError,
     ToolFailed,
+    Usage,
 )
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId, family_of
+from twelvefold.core.models import DEFAULT_MODEL, ModelProfile
 from twelvefold.core.ports import (
     Append,
     CallKey,
@@ -273,6 +276,11 @@ class TroubledStore(SQLiteStore):
         self._trouble.reach("before a load")
         return await super().load(thread)
 
+    async def record_usage(self, lease: Lease, usage: Usage) -> None:
+        self._trouble.reach("before usage is recorded")
+        await super().record_usage(lease, usage)
+        self._trouble.reach("after usage is recorded")
+
     async def release(self, lease: Lease, **how: Any) -> bool:
         self._trouble.reach("before a release")
         cancel_asked = await super().release(lease, **how)
@@ -354,6 +362,7 @@ class Stage:
         trouble: Trouble | None = None,
         monotonic: Clock = time.monotonic,
         timings: Timings | None = None,
+        accepts: frozenset[str] = ALL_INPUTS,
     ) -> Services:
         """Return a process with its own connection, whose model gives these replies in order."""
         trouble = trouble or Trouble()
@@ -371,6 +380,7 @@ class Stage:
             monotonic,
             timings=timings or self.timings,
             internal=frozenset(workflows) - {workflow.name},
+            profiles={DEFAULT_MODEL: ModelProfile(accepts=accepts)},
         )
 
     async def entries(self, run: RunId) -> tuple[Entry, ...]:

@@ -5,7 +5,7 @@ The model says what a test needs, in pieces, so that a stream has something to t
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 from tests.engine.stage import LIMITS, SHOP, Stage
 from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
+from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import Item, Usage
 from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest
 from twelvefold.core.workflow import Workflow
@@ -89,7 +90,7 @@ def _numbered(items: Sequence[Item], number: int) -> list[Item]:
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    return "".join(part["text"] for part in content)
+    return "".join(part.get("text", "") for part in content)
 
 
 @dataclass
@@ -159,16 +160,19 @@ async def served(
     stage: Stage,
     *,
     model: Model | None = None,
+    models: Mapping[str, Model] | None = None,
     worker: bool = True,
     limits: Limits = LIMITS,
     workflow: Workflow = SHOP,
     headers: dict[str, str] | None = None,
     waits: Waits = WAITS,
+    accepts: frozenset[str] = ALL_INPUTS,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """A process of its own on the stage's database, until the body ends."""
     rules = model or Rules()
-    services = stage.process(model=rules, workflow=workflow, limits=limits)
+    services = stage.process(model=rules, workflow=workflow, limits=limits, accepts=accepts)
+    services = replace(services, models=models or {})
     stop = asyncio.Event()
     async with (
         open_web(services, Settings(**settings), waits) as web,

@@ -14,6 +14,8 @@ from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.serving import Json, Rules, Served, event_of, served
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
+from twelvefold.core.conversation.attachments import ALL_INPUTS
+from twelvefold.core.models import DEFAULT_MODEL, ModelProfile
 from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest, Store
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
@@ -38,8 +40,12 @@ class Database:
         model: Model,
         workflow: Workflow = SHOP,
         limits: Limits = LASTING,
+        accepts: frozenset[str] = ALL_INPUTS,
     ) -> Services:
-        return Services(self._store, model, {workflow.name: workflow}, RandomIds(), limits, "1.0")
+        profiles = {DEFAULT_MODEL: ModelProfile(accepts=accepts)}
+        workflows = {workflow.name: workflow}
+        ids = RandomIds()
+        return Services(self._store, model, workflows, ids, limits, "1.0", profiles=profiles)
 
 
 @asynccontextmanager

@@ -100,7 +100,13 @@ _SUMMARY = {
     "model": "enrolment",
     "forked_from": None,
 }
-_MODEL = {"id": "enrolment", "object": "model", "created": 0, "owned_by": "twelvefold"}
+_MODEL = {
+    "id": "enrolment",
+    "object": "model",
+    "created": 0,
+    "owned_by": "twelvefold",
+    "accepts": ["image", "file"],
+}
 _COMPLETION = {
     "id": f"chatcmpl-{_ID}1",
     "object": "chat.completion",

@@ -18,8 +18,9 @@ from twelvefold.boot import (
     open_mailer,
     request_model_list,
     schema_problem,
+    uses_default_model,
 )
-from twelvefold.config import Settings, misspelt
+from twelvefold.config import NamedModel, Settings, misspelt
 from twelvefold.core import Schema, Workflow
 from twelvefold.engine import Services, serves_only_new
 from twelvefold.errors import (
@@ -58,7 +59,10 @@ async def examine(
             yield found
     async for finding in _check_database(settings, services, tested):
         yield finding
-    yield await _check_model(settings)
+    if uses_default_model(services.workflows):
+        yield await _check_model(settings)
+    for named in settings.models:
+        yield await _check_named_model(settings, named)
     yield await _check_mail(settings)
     if settings.broker_url:
         yield await _check_broker(settings, services)
@@ -259,16 +263,40 @@ async def _check_model(settings: Settings) -> Finding:
     return _judge_model_list(listed.server, listed.status, listed.names, settings.openai_model)
 
 
-def _judge_model_list(server: str, status: int, names: frozenset[str], model: str) -> Finding:
+async def _check_named_model(settings: Settings, named: NamedModel) -> Finding:
+    what = f"model {named.name}"
+    if not (named.url or settings.model_base_url):
+        return Finding("warn", what, "the built-in demo model; set its url for a real one")
+    if named.key and "@" in urlsplit(named.url).netloc:
+        return Finding("fail", what, "its url has a user and its key is set; remove one of them")
+    try:
+        listed = await request_model_list(settings, MODEL_TIMEOUT_S, named)
+    except ModelUnavailable as error:
+        return Finding("fail", what, str(error))
+    key = "its key" if named.url else "OPENAI_API_KEY"
+    return _judge_model_list(
+        listed.server, listed.status, listed.names, named.model, what=what, key=key
+    )
+
+
+def _judge_model_list(
+    server: str,
+    status: int,
+    names: frozenset[str],
+    model: str,
+    *,
+    what: str = "model",
+    key: str = "OPENAI_API_KEY",
+) -> Finding:
     if status in (401, 403):
-        return Finding("fail", "model", f"{server}: OPENAI_API_KEY is refused (HTTP {status})")
+        return Finding("fail", what, f"{server}: {key} is refused (HTTP {status})")
     if status == 407:
         found = f"{server}: the proxy requires a user and a password in its URL (HTTP 407)"
-        return Finding("fail", "model", found)
+        return Finding("fail", what, found)
     if status in (404, 405, 501):
-        return Finding("warn", "model", f"{server} responds, but lists no models (HTTP {status})")
+        return Finding("warn", what, f"{server} responds, but lists no models (HTTP {status})")
     if status != 200:
-        return Finding("fail", "model", f"{server}: HTTP {status}")
+        return Finding("fail", what, f"{server}: HTTP {status}")
     if names and model not in names:
-        return Finding("warn", "model", f"{server} responds, but does not list {model!r}")
-    return Finding("ok", "model", f"{server} responds; {model}")
+        return Finding("warn", what, f"{server} responds, but does not list {model!r}")
+    return Finding("ok", what, f"{server} responds; {model}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from twelvefold.config import list_variables, masked, normalise
+from twelvefold.config import list_variables, masked, masked_models, normalise
 
 SECRET_SUFFIXES = ("HEADERS", "KEY", "PASSWORD", "SECRET", "TOKEN")
 
@@ -23,7 +23,8 @@ def setting_rows(environ: Mapping[str, str]) -> Iterator[SettingRow]:
     values = normalise(environ)
     for variable in list_variables():
         text = values.get(variable.name, "")
-        value = masked(text) if variable.secret else text
+        mask = masked_models if variable.field == "models" else masked
+        value = mask(text) if text and variable.secret else text
         yield SettingRow(variable.name, value or variable.default, bool(text), variable.meaning)
     for name in sorted(environ):
         if name.startswith("OTEL_") and environ[name].strip():

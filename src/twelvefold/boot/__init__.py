@@ -15,6 +15,7 @@ from twelvefold.boot.database import (
     this_release,
 )
 from twelvefold.boot.environment import RandomIds, now_us, read_environment
+from twelvefold.boot.models import uses_default_model
 from twelvefold.boot.services import (
     NoModel,
     open_broker,
@@ -46,4 +47,5 @@ __all__ = [
     "request_model_list",
     "schema_problem",
     "this_release",
+    "uses_default_model",
 ]

@@ -7,13 +7,24 @@ import functools
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from twelvefold.boot.database import database_name, embedded_file, release_of
 from twelvefold.boot.environment import RandomIds
+from twelvefold.boot.models import (
+    OpenModels,
+    check_models,
+    default_endpoint,
+    endpoint_of,
+    prices_of,
+    profiles_of,
+    uses_default_model,
+)
 from twelvefold.boot.workflows import load_workflows, with_started
-from twelvefold.config import Settings
+from twelvefold.config import NamedModel, Settings
 from twelvefold.core import (
+    DEFAULT_WINDOW_TOKENS,
     Ids,
     Limits,
     Listener,
@@ -38,8 +49,8 @@ from twelvefold.errors import ModelUnavailable, SettingsError, WorkflowError
 from twelvefold.observe.log import get_logger
 from twelvefold.services import mail as mails
 from twelvefold.services.broker import open_wake_ups
-from twelvefold.services.model import open_model
-from twelvefold.services.model.http import Endpoint, ModelList, Proxies, list_models
+from twelvefold.services.model.http import ModelList, list_models
+from twelvefold.services.model.named import name_fields
 from twelvefold.services.model.prices import price_of, window_of
 from twelvefold.services.store import MEMORY, open_store, sqlite_path
 
@@ -47,8 +58,6 @@ if TYPE_CHECKING:
     from twelvefold.services.broker.rabbitmq import RabbitMQWakeUps
 
 log = get_logger(__name__)
-DEFAULT_WINDOW_TOKENS = 128_000
-"""Context window of an unknown model; OPENAI_CONTEXT_TOKENS sets a smaller one."""
 
 
 class NoModel:
@@ -67,14 +76,16 @@ async def open_services(
     *,
     workflows: Mapping[str, Workflow[Any]] | None = None,
     model: Model | None = None,
+    models: Mapping[str, Model] | None = None,
     with_model: bool = True,
     resources: Mapping[type, object] | None = None,
 ) -> AsyncIterator[Services]:
     """Open the services of the settings without connecting, and close them at the end.
 
-    `workflows` replace those of the settings. `model` replaces the model of the settings; the
-    caller closes it. `with_model=False` avoids importing the model's client. `resources` are handed
-    to tools for their types instead of what the workflows provide. Raises SettingsError.
+    `workflows` replace those of the settings. `model` replaces the model of the settings, `models`
+    those of MODELS that have the same names; the caller closes them. `with_model=False` avoids
+    importing the model's client. `resources` are handed to tools for their types instead of what
+    the workflows provide. Raises SettingsError.
 
     Example:
         import asyncio
@@ -88,9 +99,11 @@ async def open_services(
 
         asyncio.run(main())
     """
-    named = load_workflows(settings.workflows) if workflows is None else workflows
-    workflows = with_started(named)
+    offered = load_workflows(settings.workflows) if workflows is None else workflows
+    workflows = with_started(offered)
     handed_in = _check_resources(Resources(resources), workflows)
+    named = OpenModels(settings, models)
+    check_models(workflows, named)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
         store: Store = await open_store(
@@ -99,13 +112,18 @@ async def open_services(
         stack.push_async_callback(store.close)
         if file := embedded_file(settings):
             log.info("embedded_database", file=str(file))
+        stack.push_async_callback(named.close)
         if model is None:
-            model = _open_model(settings) if with_model else NoModel()
+            is_used = uses_default_model(workflows)
+            model = named.open_default(is_used=is_used) if with_model else NoModel()
             stack.push_async_callback(model.close)
         renewer = _open_renewer(settings)
         stack.push_async_callback(renewer.close)
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))
         limits, release = _limits(settings), release_of(settings)
+        profiles = profiles_of(settings, limits)
+        if settings.models and settings.run_budget_usd is not None:
+            limits = replace(limits, prices=prices_of(profiles))
         threads = ThreadCache(settings.max_run_bytes // CACHE_SHARE)
         # Last, so that they are closed first: closing one may use any other service.
         stack.push_async_callback(handed_in.close)
@@ -120,7 +138,9 @@ async def open_services(
             wake_ups=wake_ups,
             resources=handed_in,
             threads=threads,
-            internal=frozenset(workflows.keys() - named.keys()),
+            models=named,
+            profiles=profiles,
+            internal=frozenset(workflows.keys() - offered.keys()),
         )
 
 
@@ -130,28 +150,6 @@ def _check_resources(resources: Resources, workflows: Mapping[str, Workflow]) ->
     except WorkflowError as error:
         raise SettingsError(f"WORKFLOWS: {error}") from error
     return resources
-
-
-def _open_model(settings: Settings) -> Model:
-    base_url = settings.model_base_url
-    if not base_url:
-        log.warning("demo_model", why="neither OPENAI_API_KEY nor OPENAI_BASE_URL is set")
-    return open_model(
-        base_url=base_url,
-        api_key=settings.openai_api_key,
-        model=settings.openai_model,
-        api=settings.openai_api,
-        temperature=settings.openai_temperature,
-        max_output_tokens=settings.openai_max_output_tokens,
-        timeout_s=settings.model_timeout_s,
-        headers=settings.model_headers,
-        proxies=_proxies(settings),
-        ca_file=settings.ssl_cert_file,
-    )
-
-
-def _proxies(settings: Settings) -> Proxies:
-    return Proxies(settings.https_proxy, settings.http_proxy, settings.no_proxy)
 
 
 def _open_renewer(settings: Settings) -> LeaseRenewer | RenewalThread:
@@ -200,16 +198,20 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-async def request_model_list(settings: Settings, timeout_s: float) -> ModelList:
-    """Return the models that the model server lists. Raises ModelUnavailable, also on timeout."""
-    endpoint = Endpoint(
-        settings.model_base_url,
-        settings.openai_api_key,
-        settings.model_headers,
-        _proxies(settings),
-        settings.ssl_cert_file,
-    )
-    return await list_models(endpoint, timeout_s=timeout_s)
+async def request_model_list(
+    settings: Settings, timeout_s: float, named: NamedModel | None = None
+) -> ModelList:
+    """Return the models that the server of the default model, or of a named one, lists.
+
+    Raises ModelUnavailable, also on timeout.
+    """
+    endpoint = endpoint_of(settings, named) if named else default_endpoint(settings)
+    try:
+        return await list_models(endpoint, timeout_s=timeout_s)
+    except ModelUnavailable as error:
+        if named and named.url:
+            name_fields(named.name, error)
+        raise
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ examples:
   twelvefold run "Which courses teach SQL?"
   echo "Enrol me in the first one" | twelvefold run --thread conv_… -
   twelvefold run --json "Which courses teach SQL?" | jq -r .answer
+  twelvefold run --image receipt.png --file order.pdf "Do these match?"
 
 exit status: 0 completed, 1 failed, or a tool raised an exception, 75 waiting for a person, or can
 be resumed

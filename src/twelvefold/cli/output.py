@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
+from twelvefold.app.texts import messages_text
+from twelvefold.core import Item
 from twelvefold.observe.escape import escape, escape_json, prose_escaper
 
 Style = Literal["", "dim", "bold", "good", "bad", "tool"]
@@ -91,3 +93,17 @@ def format_time(at_us: int | None) -> str:
     if at_us is None:
         return ""
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def input_text(items: Iterable[Item]) -> str:
+    """Return the text of all messages, with a line for each of their images and files."""
+    from twelvefold.cli.attachments import part_label
+
+    items = list(items)
+    parts = (part for item in items for part in _parts(item) if isinstance(part, dict))
+    return "\n".join(filter(None, (messages_text(items), *map(part_label, parts))))
+
+
+def _parts(item: Item) -> list[Item]:
+    parts = item.get("content")
+    return parts if isinstance(parts, list) else []

@@ -83,12 +83,25 @@ def _add_chat(chat: Parser) -> None:
 
 def _add_run(run: Parser) -> None:
     _add_turn(run)
+    _add_attachment(run, "image", "PNG, JPEG, WebP or GIF to send")
+    _add_attachment(run, "file", "PDF or text file to send")
     run.add_argument("text", metavar="TEXT", help="the user message; - reads standard input")
     _add_json(run, "print the outcome as JSON")
 
 
+def _add_attachment(run: Parser, kind: str, meaning: str) -> None:
+    run.add_argument(
+        f"--{kind}",
+        metavar="FILE_OR_URL",
+        action="append",
+        default=[],
+        help=f"{meaning}; may be repeated",
+    )
+
+
 def _add_turn(turn: Parser) -> None:
     _add_workflow(turn)
+    turn.add_argument("--model", metavar="M", help="one of the workflow's `models`")
     turn.add_argument("--thread", metavar="T", help="the conversation to continue")
     _add_principal(turn, "the principal to act for")
 

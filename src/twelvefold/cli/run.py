@@ -5,19 +5,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from twelvefold.app import texts
 from twelvefold.app.texts import last_answer
+from twelvefold.cli.attachments import file_part, image_part
 from twelvefold.cli.command import DONE, FAILED, INTERRUPTED, TRY_AGAIN, CommandContext, command
 from twelvefold.cli.output import abbreviate, print_json, print_notice
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_text
 from twelvefold.core import (
+    DEFAULT_OPTIONS,
     OVER,
     Entry,
     Event,
     Item,
     NullListener,
     Principal,
+    RequestOptions,
     RunId,
     Thread,
     ThreadId,
@@ -39,12 +41,16 @@ async def run(
     *,
     text: str,
     workflow: str | None,
+    model: str | None,
     thread: str | None,
     principal: str,
     as_json: bool,
+    image: Sequence[str] = (),
+    file: Sequence[str] = (),
 ) -> int:
     """Send a message to a workflow and print its answer."""
-    items = [user_message(_read_stdin() if text == "-" else text)]
+    parts = [*map(image_part, image), *map(file_part, file)]
+    items = [user_message(_read_stdin() if text == "-" else text, parts)]
     thread_id = parse_thread_id(thread) if thread else None
     held = await start_run(
         context.services,
@@ -53,9 +59,15 @@ async def run(
             principal=Principal(principal),
             items=items,
             thread=thread_id,
+            options=options_for(model),
         ),
     )
     return await drive_and_print(context.services, held, as_json=as_json)
+
+
+def options_for(model: str | None) -> RequestOptions:
+    """Return the options of a run with this model; None for that of the workflow."""
+    return RequestOptions(model=model) if model else DEFAULT_OPTIONS
 
 
 def _read_stdin() -> str:
@@ -65,11 +77,15 @@ def _read_stdin() -> str:
         raise RequestError(f"standard input is not UTF-8 at byte {error.start}") from error
 
 
-def user_message(text: str) -> Item:
-    """Return a user message. Raises RequestError if it is empty, with advice for the terminal."""
-    if not text.strip():
+def user_message(text: str, parts: Sequence[Item] = ()) -> Item:
+    """Return a user message in the format of the Responses API; `parts` are images and files.
+
+    Raises RequestError if it is empty.
+    """
+    if not (text.strip() or parts):
         raise RequestError("the message is empty; pass a text, or - to read standard input")
-    return texts.user_message(text)
+    texts = [{"type": "input_text", "text": text}] if text.strip() else []
+    return {"type": "message", "role": "user", "content": [*texts, *parts]}
 
 
 async def _find_workflow(services: Services, thread: ThreadId | None) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from twelvefold.app.texts import messages_text
-from twelvefold.cli.output import Style, Write, abbreviate, arguments_text
+from twelvefold.cli.output import Style, Write, abbreviate, arguments_text, input_text
 from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -82,7 +82,7 @@ class Transcript:
         event = entry.event
         match event:
             case RunStarted(items=items) | ItemsAdded(items=items):
-                self._write(f"\n> {messages_text(items)}\n", "bold")
+                self._write(f"\n> {input_text(items)}\n", "bold")
             case ItemRemoved(item=item):
                 self._write(f"(removed: {abbreviate(item)})\n", "dim")
             case ModelReplied():

@@ -5,16 +5,19 @@ reasons for not using pydantic-settings.
 """
 
 from twelvefold.config.hints import misspelt, unused
+from twelvefold.config.models import NamedModel, masked_models
 from twelvefold.config.parse import masked
 from twelvefold.config.settings import Settings, list_variables
 from twelvefold.config.variables import MYSQL, Variable, normalise
 
 __all__ = [
     "MYSQL",
+    "NamedModel",
     "Settings",
     "Variable",
     "list_variables",
     "masked",
+    "masked_models",
     "misspelt",
     "normalise",
     "unused",

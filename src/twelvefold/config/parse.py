@@ -16,6 +16,14 @@ MAX_TEXT_LENGTH = 128
 Parse = Callable[[str], Any]
 
 
+class ProblemsError(ValueError):
+    """A value has several problems; each of `problems` names its place and may be shown."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
 def one_of(words: Any) -> Parse:
     """Return a parser of one of a Literal's words, in any case."""
     known: tuple[str, ...] = get_args(words)
@@ -24,6 +32,16 @@ def one_of(words: Any) -> Parse:
         if text.lower() not in known:
             raise ValueError(f"use {' or '.join(known)}")
         return text.lower()
+
+    return parse
+
+
+def words(known_words: Any) -> Parse:
+    """Return a parser of a Literal's words with commas between them, in any case."""
+    parse_word = one_of(known_words)
+
+    def parse(text: str) -> tuple[str, ...]:
+        return tuple(parse_word(word.strip()) for word in text.split(",") if word.strip())
 
     return parse
 

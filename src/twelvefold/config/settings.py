@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal, Self
 
+from twelvefold.config.models import Accepts, Api, NamedModel, named_models, with_keys
 from twelvefold.config.parse import (
     database,
     header,
@@ -20,6 +21,7 @@ from twelvefold.config.parse import (
     printable,
     text,
     url,
+    words,
 )
 from twelvefold.config.variables import (
     INVALID,
@@ -37,9 +39,9 @@ SECRET = "secret"  # noqa: S105 - marks a secret field
 BUILT_IN_WORKFLOW = "twelvefold.workflows.enrolment.workflow:workflow"
 OPENAI_URL = "https://api.openai.com/v1"
 
-Api = Literal["responses", "chat"]
 ToolItems = Literal["mcp_call", "function", "hidden"]
 ToolOutputs = Literal["full", "summary", "none"]
+InputFiles = Literal["full", "summary", "none"]
 WebDrives = Literal["foreground", "background"]
 
 
@@ -98,6 +100,17 @@ class Settings:
         integer(1_000),
         "context window of the model; default: that of a known model, else 128000",
     ] = None
+    openai_accepts: Annotated[
+        tuple[Accepts, ...],
+        words(Accepts),
+        "what the model takes beside text: image, file, or both with a comma; default: text alone",
+    ] = ()
+    models: Annotated[
+        tuple[NamedModel, ...],
+        named_models,
+        "more models for workflows, a JSON object of names: see docs/howto/models.md",
+        SECRET,
+    ] = ()
     model_timeout_s: Annotated[
         float,
         number(0.1, 3_600),
@@ -225,6 +238,12 @@ class Settings:
     tool_outputs: Annotated[
         ToolOutputs, one_of(ToolOutputs), "tool results in responses: full, summary or none"
     ] = "full"
+    input_files: Annotated[
+        InputFiles,
+        one_of(InputFiles),
+        "images and files of the input when they are read again: full, summary (name, type and "
+        "size) or none",
+    ] = "full"
     smtp_url: Annotated[
         str, url("smtp", "smtps"), "the mail server; default: mail stays in the outbox", SECRET
     ] = ""
@@ -284,6 +303,8 @@ class Settings:
         values = {v.field: reader.value(v) for v in list_variables() if v.name in given and v.field}
         if MYSQL_NAMES & given.keys() and "DATABASE_URL" not in given:
             values["database_url"] = reader.mysql_url()
+        if models := values.get("models"):
+            values["models"] = with_keys(models, given, reader.problems)
         reader.reject_unknown(variable.name for variable in list_variables())
         settings = cls(**{field: value for field, value in values.items() if value != INVALID})
         reader.problems += _inconsistencies(settings)
@@ -307,14 +328,26 @@ def _mask(value: object) -> str:
 
 
 def _inconsistencies(settings: Settings) -> Iterator[str]:
-    # A budget in USD needs a price. The demo model is free.
-    if settings.run_budget_usd is not None and settings.model_base_url:
-        from twelvefold.services.model.prices import price_of
-
-        if price_of(settings.openai_model) is None:
-            yield (
-                f"RUN_BUDGET_USD: the price of OPENAI_MODEL {settings.openai_model!r} is unknown; "
-                "use RUN_BUDGET_TOKENS"
-            )
+    if settings.run_budget_usd is not None and (settings.model_base_url or settings.models):
+        yield from _unknown_prices(settings)
     if settings.tls_key and not settings.tls_cert:
         yield "TLS_KEY: is set, though TLS_CERT is not"
+
+
+def _unknown_prices(settings: Settings) -> Iterator[str]:
+    """Yield a problem for each model without a price, which a budget in USD needs."""
+    from twelvefold.services.model.prices import price_of
+
+    # The demo model is free.
+    if settings.model_base_url and price_of(settings.openai_model) is None:
+        yield (
+            f"RUN_BUDGET_USD: the price of OPENAI_MODEL {settings.openai_model!r} is unknown; "
+            "use RUN_BUDGET_TOKENS"
+        )
+    for named in settings.models:
+        is_demo = not (named.url or settings.model_base_url)
+        if not is_demo and named.price is None and price_of(named.model) is None:
+            yield (
+                f"MODELS: {named.name}: price: is not set, and that of {named.model!r} is unknown; "
+                "RUN_BUDGET_USD needs it"
+            )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from twelvefold.config.parse import Parse, integer, masked, text
+from twelvefold.config.parse import Parse, ProblemsError, integer, masked, text
 
 LOWER_CASE_NAMES = ("https_proxy", "http_proxy", "no_proxy")
 """Also read in lower case, which takes precedence, as in curl."""
@@ -63,6 +63,9 @@ class EnvironReader:
         found = self._values.get(variable.name, variable.default)
         try:
             return variable.parse(found)
+        except ProblemsError as error:
+            self.problems += [f"{variable.name}: {problem}" for problem in error.problems]
+            return INVALID
         except ValueError as error:
             shown = masked(found) if variable.secret else found
             self.problems.append(f"{variable.name}: {shown!r}: {error}")

@@ -6,6 +6,26 @@ Other packages import these names from here.
 from twelvefold.core.budget import Limits, Price
 from twelvefold.core.child_tool import ChildTool
 from twelvefold.core.children import ChildAnswer, limits_of, share_of
+from twelvefold.core.conversation.attachments import (
+    ALL_INPUTS,
+    ANYWHERE,
+    FILE,
+    FILE_BYTES,
+    FILE_URL,
+    IMAGE,
+    IMAGE_TOKENS,
+    TEXT_TYPES,
+    InputProblem,
+    InvalidAttachment,
+    check_file,
+    check_image,
+    detect_media_type,
+    find_invalid,
+    find_unaccepted,
+    has_attachments,
+    inputs_of,
+    media_of,
+)
 from twelvefold.core.conversation.sendable import NO_RESULT
 from twelvefold.core.conversation.turns import calls_of, is_empty, is_rejected
 from twelvefold.core.decide import (
@@ -78,6 +98,14 @@ from twelvefold.core.ids import (
     position_of,
 )
 from twelvefold.core.instructions import InstructionsFunction
+from twelvefold.core.models import (
+    DEFAULT_MODEL,
+    DEFAULT_WINDOW_TOKENS,
+    Fallback,
+    ModelProfile,
+    dearest,
+    models_of,
+)
 from twelvefold.core.output import BadOutput, OutputType, find_problems, output_of
 from twelvefold.core.owner import OWNER
 from twelvefold.core.ports import (
@@ -133,7 +161,7 @@ from twelvefold.core.ports import (
     WakeUps,
     WakeUpSubscription,
 )
-from twelvefold.core.request import build_request
+from twelvefold.core.request import CompactedRequest, build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
 from twelvefold.core.tools.rendering import render_result, truncate
 from twelvefold.core.tools.signature import Resource
@@ -141,13 +169,23 @@ from twelvefold.core.tools.tool import Tool, tool
 from twelvefold.core.workflow import OpenResources, RejectedCall, Seeder, Workflow, explain
 
 __all__ = [
+    "ALL_INPUTS",
+    "ANYWHERE",
     "CONCURRENT_EFFECTS",
+    "DEFAULT_MODEL",
     "DEFAULT_OPTIONS",
+    "DEFAULT_WINDOW_TOKENS",
+    "FILE",
+    "FILE_BYTES",
+    "FILE_URL",
+    "IMAGE",
+    "IMAGE_TOKENS",
     "KINDS",
     "NO_RESULT",
     "OVER",
     "OWNER",
     "SCOPES",
+    "TEXT_TYPES",
     "THREAD_ID_LENGTH",
     "Ancestry",
     "ApiKey",
@@ -169,17 +207,21 @@ __all__ = [
     "ChildTool",
     "ChildrenStarted",
     "Claim",
+    "CompactedRequest",
     "Decision",
     "Delta",
     "Entry",
     "Event",
+    "Fallback",
     "FanOut",
     "FinalStatus",
     "Finish",
     "IdempotentRequest",
     "Idle",
     "Ids",
+    "InputProblem",
     "InstructionsFunction",
+    "InvalidAttachment",
     "Item",
     "ItemRemoved",
     "ItemsAdded",
@@ -196,6 +238,7 @@ __all__ = [
     "Mailer",
     "Model",
     "ModelAttempt",
+    "ModelProfile",
     "ModelReplied",
     "ModelReply",
     "ModelRequest",
@@ -261,21 +304,31 @@ __all__ = [
     "build_request",
     "call_id",
     "calls_of",
+    "check_file",
+    "check_image",
+    "dearest",
     "decode",
+    "detect_media_type",
     "encode",
     "error_text",
     "explain",
     "failure_sentence",
     "family_of",
+    "find_invalid",
     "find_problems",
     "find_reached_limit",
+    "find_unaccepted",
     "fold",
     "full_sentence",
+    "has_attachments",
     "in_doubt",
     "incomplete_sentence",
+    "inputs_of",
     "is_empty",
     "is_rejected",
     "limits_of",
+    "media_of",
+    "models_of",
     "output_of",
     "parse_thread_id",
     "place_text",

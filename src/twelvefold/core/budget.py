@@ -1,9 +1,13 @@
 """Limits of a run: tokens, money, calls, and the size of its conversation."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from twelvefold.core.events import Usage
 
+BYTES_PER_TOKEN = 3
+"""Low on purpose: Chinese has one token a character, which is three bytes of UTF-8; English has
+four bytes a token, JSON fewer."""
 _MILLION = 1_000_000
 
 
@@ -16,6 +20,9 @@ class Price:
     output: int
 
 
+_FREE = Price(0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of one run. None means no limit.
@@ -26,7 +33,9 @@ class Limits:
     retried while the database reports an error that may last. `conversation_entries` and
     `conversation_bytes` bound a thread's journal, including the threads it was forked from.
     `calls_per_reply`: how many calls of one reply are run. `max_depth`: how many runs may be below
-    each other under the run of a caller, and `max_children`: how many in total.
+    each other under the run of a caller, and `max_children`: how many in total. `prices` are
+    those of named models, and `price` is that of all other tokens. `window_setting` is the setting
+    of `context_tokens`.
     """
 
     max_steps: int = 50
@@ -45,6 +54,8 @@ class Limits:
     calls_per_reply: int = 32
     max_depth: int = 5
     max_children: int = 100
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    window_setting: str = "OPENAI_CONTEXT_TOKENS"
 
 
 def cost_micro_usd(usage: Usage, price: Price) -> int:
@@ -60,3 +71,15 @@ def cost_micro_usd(usage: Usage, price: Price) -> int:
         + usage.output_tokens * price.output
     )
     return -(-cost // _MILLION)
+
+
+def run_cost_micro_usd(usage: Usage, by_model: Mapping[str, Usage], limits: Limits) -> int:
+    """Return the cost of a run. `by_model` is the part of its usage that has a named model.
+
+    A model without a price costs nothing.
+    """
+    cost, rest = 0, usage
+    for model, part in by_model.items():
+        cost += cost_micro_usd(part, limits.prices.get(model, _FREE))
+        rest -= part
+    return cost + cost_micro_usd(rest, limits.price or _FREE)

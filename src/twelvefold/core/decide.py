@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from twelvefold.core.budget import Limits, cost_micro_usd
+from twelvefold.core.budget import Limits, run_cost_micro_usd
 from twelvefold.core.child_tool import ChildTool
 from twelvefold.core.children import limits_of
 from twelvefold.core.events import FinalStatus, ReplyEnd, Usage
@@ -25,6 +25,7 @@ MAX_BYTES_PER_CHAR = 6
 """The longest form of a character in the journal: a control character as `\\u0001`."""
 MAX_REJECTION_BYTES = 512
 """About the longest entry of a call that is not run."""
+_NO_MODELS: Mapping[str, Usage] = {}
 MAX_EMPTY_REPLIES = 3
 """Empty replies in a row after which the model is called again; one more fails the run."""
 
@@ -131,7 +132,8 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
         return Stop("failed", "invalid_output", invalid_output_sentence(thread.latest))
     if thread.steps >= limits.max_steps:
         return Stop("incomplete", "max_steps")
-    if reason := find_exhausted_budget(thread.usage, limits_of(thread, limits)):
+    own = limits_of(thread, limits)
+    if reason := find_exhausted_budget(thread.usage, own, thread.usage_by_model):
         return Stop("incomplete", reason)
     return _stop_if_full(thread, limits) or CallModel()
 
@@ -147,13 +149,19 @@ def _stop_if_full(thread: Thread, limits: Limits) -> Stop | None:
     return Stop("incomplete", reason, full_sentence(reason, limits))
 
 
-def find_exhausted_budget(usage: Usage, limits: Limits) -> str | None:
-    """Return the exhausted budget, as the reason of a run's end; None if there is none."""
+def find_exhausted_budget(
+    usage: Usage, limits: Limits, by_model: Mapping[str, Usage] = _NO_MODELS
+) -> str | None:
+    """Return the exhausted budget, as the reason of a run's end; None if there is none.
+
+    `by_model` is the part of the usage that has a named model.
+    """
     if limits.run_tokens is not None and usage.total_tokens >= limits.run_tokens:
         return "token_budget"
-    if limits.run_micro_usd is None or limits.price is None:
+    if limits.run_micro_usd is None or (limits.price is None and not limits.prices):
         return None
-    return "usd_budget" if cost_micro_usd(usage, limits.price) >= limits.run_micro_usd else None
+    cost = run_cost_micro_usd(usage, by_model, limits)
+    return "usd_budget" if cost >= limits.run_micro_usd else None
 
 
 def find_reached_limit(entries: int, size: int, limits: Limits) -> str | None:

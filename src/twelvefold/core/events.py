@@ -61,6 +61,15 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             self.estimated or other.estimated,
         )
 
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+            self.cached_tokens - other.cached_tokens,
+            self.reasoning_tokens - other.reasoning_tokens,
+            self.estimated,
+        )
+
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
@@ -179,11 +188,14 @@ class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
 class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     """A complete reply; `request_hash` is the SHA-256, in hex, of the request's body.
 
+    `model` is the name that the server reports. `named` is the name of the model in MODELS, "" for
+    a run that has the default model alone.
+
     `first_delta` is the number of the first piece of its text that was published before the reply
     was complete, 0 if none was. `cuts` are the lengths of those pieces in characters; the rest of
-    the text is the last piece. `attempts` are the models that were requested before, in order.
-    `problems`: the text is no valid output of the workflow; callers do not see it. If the reply has
-    no calls, the model is called again.
+    the text is the last piece. `attempts` are the models that were requested before, in order;
+    their usage is no part of `usage`. `problems`: the text is no valid output of the workflow;
+    callers do not see it. If the reply has no calls, the model is called again.
     """
 
     items: tuple[Item, ...]
@@ -193,8 +205,17 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: ReplyEnd = "completed"
     first_delta: int = 0
     cuts: tuple[int, ...] = ()
+    named: str = ""
     attempts: tuple[ModelAttempt, ...] = ()
     problems: tuple[str, ...] = ()
+
+    @property
+    def total_usage(self) -> Usage:
+        """The usage of the reply and of the attempts before it."""
+        usage = self.usage
+        for attempt in self.attempts:
+            usage += attempt.usage
+        return usage
 
 
 class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):

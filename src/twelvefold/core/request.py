@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
-from twelvefold.core.budget import Limits
+from twelvefold.core.budget import BYTES_PER_TOKEN, Limits
+from twelvefold.core.conversation.attachments import size_in_window
 from twelvefold.core.conversation.history import items_size
 from twelvefold.core.conversation.sendable import RESULT, make_sendable
 from twelvefold.core.conversation.turns import Turn
@@ -25,9 +24,6 @@ from twelvefold.core.thread import Thread
 from twelvefold.core.workflow import Workflow
 from twelvefold.errors import RequestError
 
-BYTES_PER_TOKEN = 3
-"""Low on purpose: Chinese has one token a character, which is three bytes of UTF-8; English has
-four bytes a token, JSON fewer."""
 WINDOW_SHARE = 0.9
 """The rest of the window is for the reply."""
 
@@ -42,6 +38,10 @@ class CompactedRequest:
     request: ModelRequest
     results_left_out: int = 0
     turns_left_out: int = 0
+
+    @property
+    def is_shortened(self) -> bool:
+        return bool(self.results_left_out or self.turns_left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def _compact(thread: Thread, fixed_bytes: int, limits: Limits) -> _Compaction:
     excess, before = sum(turn.size for turn in turns) - room, -1
     while True:
         compaction = _leave_out(turns, needed, excess)
-        size = _json_size(compaction.items)
+        size = size_in_window(compaction.items)
         if size <= room:
             return compaction
         if size == before:
@@ -170,7 +170,7 @@ def _replace_results_of(turn: Turn, excess: int) -> tuple[tuple[Item, ...], int,
         if item.get("type") == RESULT and index not in turn.unread and saved < excess:
             output = item.get("output")
             note = f"[a result of {len(str(output))} characters was left out to save room]"
-            gain = _json_size(output) - _json_size(note)
+            gain = size_in_window(output) - size_in_window(note)
             if gain > 0:
                 item = {**item, "output": note}
                 saved, count = saved + gain, count + 1
@@ -189,18 +189,14 @@ def _count_dropped(turns: Sequence[Turn], excess: int) -> int:
     return dropped
 
 
-def _json_size(value: object) -> int:
-    return len(msgspec.json.encode(value))
-
-
 def _too_long(size: int, room: int, items: Sequence[Item], limits: Limits) -> RequestError:
-    input_size = sum(_json_size(item) for item in items if item.get("role") == "user")
+    input_size = sum(size_in_window(item) for item in items if item.get("role") == "user")
     # A shorter input does not help if the instructions or the model's own items are too long.
     advice = "shorten the input, or " if room > 0 and input_size > size // 2 else ""
     return RequestError(
         f"this turn is about {size // BYTES_PER_TOKEN} tokens long, and a window of "
         f"{limits.context_tokens} leaves room for {max(room, 0) // BYTES_PER_TOKEN}; "
-        f"{advice}set OPENAI_CONTEXT_TOKENS if the model's window is larger"
+        f"{advice}set {limits.window_setting} if the model's window is larger"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from twelvefold.core.conversation.history import History
+from twelvefold.core.conversation.history import History, brings_attachments
 from twelvefold.core.conversation.turns import Turn, is_empty, is_rejected, results_of, turns_of
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
@@ -89,7 +89,7 @@ class Thread(msgspec.Struct, frozen=True):
     counts the latest replies without text and calls, `invalid_outputs` the replies of the latest
     run that were no valid output. `interrupted`: the run was taken from a
     process that did not give it back, and no entry has followed; what that process did outside the
-    database is unknown.
+    database is unknown. `usage_by_model` is the part of `usage` whose named model the entries have.
     """
 
     history: History = msgspec.field(default_factory=lambda: History(()))
@@ -112,6 +112,7 @@ class Thread(msgspec.Struct, frozen=True):
     empty_replies: int = 0
     invalid_outputs: int = 0
     usage: Usage = Usage()
+    usage_by_model: Mapping[str, Usage] = {}
     succeeded: Mapping[str, int] = {}
     refused: Mapping[str, int] = {}
     called: Mapping[str, int] = {}
@@ -137,6 +138,11 @@ class Thread(msgspec.Struct, frozen=True):
         results = results_of(self.latest)
         results.client_items |= self.history.results.client_items
         return turns_of(self.latest, results, with_rejected=True)
+
+    @property
+    def has_attachments(self) -> bool:
+        """Whether a caller has sent an image or a file, also one that was removed since."""
+        return self.history.has_attachments or any(map(brings_attachments, self.latest))
 
     @property
     def waits(self) -> bool:
@@ -286,8 +292,19 @@ def _apply_reply(thread: Thread, position: int, event: ModelReplied) -> Thread:
         invalid_outputs=thread.invalid_outputs + rejected,
         empty_replies=thread.empty_replies + 1 if is_empty(event) else 0,
         steps=thread.steps + 1,
-        usage=thread.usage + event.usage,
+        usage=thread.usage + event.total_usage,
+        usage_by_model=_usage_by_model(thread.usage_by_model, event),
     )
+
+
+def _usage_by_model(before: Mapping[str, Usage], event: ModelReplied) -> Mapping[str, Usage]:
+    if not event.named:
+        return before
+    used = [*((one.model, one.usage) for one in event.attempts), (event.named, event.usage)]
+    after = dict(before)
+    for model, usage in used:
+        after[model] = after.get(model, Usage()) + usage
+    return after
 
 
 def _calls_of(thread: Thread, position: int, event: ModelReplied) -> tuple[Call, ...]:

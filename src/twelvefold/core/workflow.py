@@ -10,6 +10,7 @@ from twelvefold.core.child_tool import ChildTool, make_child_tool
 from twelvefold.core.events import Failure
 from twelvefold.core.fan_out import Task
 from twelvefold.core.instructions import Instructions, InstructionsFunction, parse_instructions
+from twelvefold.core.models import Fallback, check_models
 from twelvefold.core.output import OutputType
 from twelvefold.core.ports import Transaction
 from twelvefold.core.tools.declarations import check_gates, check_opener, check_tools
@@ -70,6 +71,9 @@ class Workflow(Generic[Output]):
     model and may also read the database. `output` is the type of the answer that ends a run: a
     Pydantic model, a dataclass, a TypedDict, or another type that has a JSON Schema. An answer that
     does not fit goes back to the model `output_corrections` times at most; then the run fails.
+    `model` is the name of the model that replies, or a fallback chain of names; "" is the default
+    model, which the variables OPENAI_* describe. `models` are the names of the models that a caller
+    may choose as well.
 
     `schema` is SQL that makes the workflow's own tables and may be run again (`create table if not
     exists`), statements ended by `;`: `twelvefold migrate` runs it. `seed` fills them, from the
@@ -92,6 +96,8 @@ class Workflow(Generic[Output]):
     name: str
     instructions: Instructions
     tools: tuple[Tool, ...] = ()
+    model: str | Fallback = ""
+    models: tuple[str, ...] = ()
     schema: str = ""
     seed: Seeder | None = None
     explain: Callable[[RejectedCall], str] = explain
@@ -111,6 +117,7 @@ class Workflow(Generic[Output]):
                 kind = type(given).__name__
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
         check_opener(self.name, self.resources)
+        check_models(self.name, self.model, self.models)
         tools = check_tools(self.name, self.tools, Tool)
         by_name = {one.name: one for one in tools}
         check_gates(self.name, by_name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
 
-from twelvefold.core import Delta, Item, Listener, ModelReply, NullListener
+from twelvefold.core import Delta, Item, Listener, NullListener
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
@@ -92,15 +92,17 @@ class DeltaWriter(NullListener):
         self._is_void = True
         self._start_writing()
 
-    async def finish(self, reply: ModelReply) -> tuple[int, tuple[int, ...]]:
+    async def finish(self, items: Sequence[Item]) -> tuple[int, tuple[int, ...]]:
         """Return `first_delta` and `cuts` of the ModelReplied event: which pieces are its text.
+
+        `items` are those of the reply.
 
         Raises LeaseLost if another process has the run.
         """
         await self._close()
         if self._fault:
             raise self._fault
-        written, text = "".join(self._attempt.written), only_text(reply.items)
+        written, text = "".join(self._attempt.written), only_text(items)
         if written and not (text or "").startswith(written):
             self._is_void = True
         if not (self._is_unsure or self._needs_restart(last=True)):

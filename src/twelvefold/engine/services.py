@@ -14,26 +14,31 @@ from functools import cached_property
 from typing import Protocol, TypeVar, runtime_checkable
 
 from twelvefold.core import (
+    DEFAULT_MODEL,
+    DEFAULT_OPTIONS,
     Ids,
     Lease,
     Limits,
     Mailer,
     Model,
+    ModelProfile,
     NoWakeUps,
     OutputType,
+    RequestOptions,
     Store,
     Thread,
     ThreadId,
     Tool,
     WakeUps,
     Workflow,
+    models_of,
 )
 from twelvefold.engine.gate import Gate
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
 from twelvefold.engine.shares import RUN_BYTES
-from twelvefold.errors import WorkflowError
+from twelvefold.errors import ModelUnavailable, WorkflowError
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -44,6 +49,7 @@ _COPIES = 2
 """A thread counts twice: as entries, and as items in the form of a request."""
 _ENTRY_BYTES = 1024
 """What an entry takes as Python objects, beside its text."""
+_NO_PROFILE = ModelProfile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,9 @@ class Services:
 
     `monotonic` is the clock of leases, in seconds; `renewer` renews them. `exit_limit` begins when
     the process stops. `wake_ups` notifies workers of runs and mail that a commit has queued.
-    `resources` are what tools take as `Resource`.
-    `threads` caches the threads of runs that ended here. `internal` are the names of workflows that
+    `resources` are what tools take as `Resource`. `threads` caches the threads of runs that ended
+    here. `profiles` has what the settings say about each model, by its name in MODELS or "default".
+    `models` are those of MODELS. `internal` are the names of workflows that
     only other workflows may start.
     """
 
@@ -136,6 +143,8 @@ class Services:
     threads: ThreadCache = field(
         default_factory=lambda: ThreadCache(RUN_BYTES // CACHE_SHARE), compare=False
     )
+    models: Mapping[str, Model] = field(default_factory=dict, compare=False)
+    profiles: Mapping[str, ModelProfile] = field(default_factory=dict)
     internal: frozenset[str] = frozenset()
 
     @cached_property
@@ -162,6 +171,26 @@ class Services:
     ) -> Result:
         """Retry `work` while the database is unavailable, as `retry_unavailable` does."""
         return await retry_unavailable(work, timeout_s, policy=self._retry_policy)
+
+    def model_of(self, name: str) -> Model:
+        """Return the model with this name. Raises ModelUnavailable if there is none."""
+        if name == DEFAULT_MODEL:
+            return self.model
+        if name not in self.models:
+            raise ModelUnavailable(f"MODELS has no model {name!r}").loggable()
+        return self.models[name]
+
+    def profile(self, model: str) -> ModelProfile:
+        """Return what is known of a model; of one without settings, nothing but the defaults."""
+        return self.profiles.get(model, _NO_PROFILE)
+
+    def inputs(self, workflow: Workflow, options: RequestOptions) -> tuple[frozenset[str], ...]:
+        """Return the inputs beside text that each model of a run takes.
+
+        Models of a fallback chain that do not take the images and files of a run are skipped.
+        """
+        names = models_of(workflow.model, options)
+        return tuple(self.profile(name).accepts for name in names)
 
     @cached_property
     def gate(self) -> Gate:
@@ -209,7 +238,7 @@ def prepare(services: Services, mailer: Mailer | None = None) -> None:
 
     Raises nothing. An error is logged, and raised again in the runs that use the service or tool.
     """
-    attached: tuple[object, ...] = (services.model, services.store, mailer)
+    attached: tuple[object, ...] = (*_models_in_use(services), services.store, mailer)
     for service in attached:
         if isinstance(service, Preparable):
             _prepare_service(service)
@@ -218,6 +247,17 @@ def prepare(services: Services, mailer: Mailer | None = None) -> None:
             _prepare_tool(workflow, tool)
         if workflow.output_type is not None:
             _prepare_output(workflow, workflow.output_type)
+
+
+def _models_in_use(services: Services) -> list[Model]:
+    """Return the default model, and the named models of the workflows."""
+    named = dict.fromkeys(
+        name
+        for workflow in services.workflows.values()
+        for name in (*models_of(workflow.model, DEFAULT_OPTIONS), *workflow.models)
+        if name in services.models
+    )
+    return [services.model, *(services.models[name] for name in named)]
 
 
 def _prepare_service(service: Preparable) -> None:

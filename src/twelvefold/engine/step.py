@@ -24,10 +24,9 @@ from twelvefold.core import (
     Event,
     Finish,
     Idle,
+    Limits,
     Listener,
     ModelReplied,
-    ModelReply,
-    ModelRequest,
     OutcomeUnknown,
     RejectedCall,
     RunFinished,
@@ -36,7 +35,6 @@ from twelvefold.core import (
     StepTransaction,
     Stop,
     ToolFailed,
-    Usage,
     ValidCall,
     Workflow,
     build_request,
@@ -45,6 +43,7 @@ from twelvefold.core import (
 from twelvefold.core.decide import decide
 from twelvefold.engine.children import Planner, may_start_children, open_planner
 from twelvefold.engine.delta_writer import DeltaWriter, HeldBackText
+from twelvefold.engine.fallback import Build, request_reply, run_limits
 from twelvefold.engine.held_run import (
     CallOutcome,
     HeldRun,
@@ -68,10 +67,8 @@ from twelvefold.engine.perform import (
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.engine.waiting import end_waits, expiry_us, with_server_time
-from twelvefold.errors import ModelRejected, ModelUnavailable, StoreRefused, TooLarge
-from twelvefold.observe.log import get_logger
+from twelvefold.errors import StoreRefused, TooLarge
 
-log = get_logger(__name__)
 REPEATABLE = ("transactional", "workflow", *CONCURRENT_EFFECTS)
 """Effects whose calls leave nothing behind without a commit, so that they may run again."""
 
@@ -84,10 +81,11 @@ async def step(
     Raises StaleRun or LeaseLost if another process has continued the run, CancelAsked, and the
     errors of the model and the store that retries did not resolve. Nothing is written then.
     """
-    decision = decide(held.thread, workflow, services.limits)
+    limits = run_limits(services, workflow, held.thread.options)
+    decision = decide(held.thread, workflow, limits)
     match decision:
         case CallModel():
-            return await _call_model(services, held, workflow, listener)
+            return await _call_model(services, held, workflow, listener, limits)
         case RunTools():
             return await _run_tools(services, held, workflow, listener, decision)
         case Await():
@@ -109,25 +107,19 @@ async def _rest(services: Services, held: HeldRun) -> HeldRun:
 
 
 async def _call_model(
-    services: Services, held: HeldRun, workflow: Workflow, listener: Listener
+    services: Services, held: HeldRun, workflow: Workflow, listener: Listener, limits: Limits
 ) -> HeldRun:
     try:
         instructions = await resolve_instructions(services, workflow, held.thread.principal)
     except InstructionsFailed as error:
         finished = RunFinished("failed", "instructions", error.sentence)
         return await _close(services, held, listener, (finished,), "failed")
-    compacted = build_request(held.thread, workflow, services.limits, instructions)
-    if compacted.results_left_out or compacted.turns_left_out:
-        log.warning(
-            "context_compacted",
-            results_left_out=compacted.results_left_out,
-            turns_left_out=compacted.turns_left_out,
-        )
-    replied = await _request_reply(services, held, workflow, compacted.request, listener)
+    build = partial(build_request, held.thread, workflow, instructions=instructions)
+    replied = await _request_reply(services, held, workflow, build, listener)
     replied = _checked(workflow, replied)
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(entry_of(held, replied))
-    decision = decide(expected, workflow, services.limits)
+    decision = decide(expected, workflow, limits)
     if isinstance(decision, RunTools) and _is_one_commit(services, workflow, decision):
         return await _run_tools(services, held, workflow, listener, decision, (replied,))
     # Other calls run in the next step: after a crash the journal then has the reply, and with it
@@ -137,19 +129,15 @@ async def _call_model(
 
 
 async def _request_reply(
-    services: Services,
-    held: HeldRun,
-    workflow: Workflow,
-    request: ModelRequest,
-    listener: Listener,
+    services: Services, held: HeldRun, workflow: Workflow, build: Build, listener: Listener
 ) -> ModelReplied:
     if not held.thread.options.stream:
-        reply = await _reply(services, held, request, _reader(workflow, listener))
-        return _to_event(held, reply)
+        reader = _reader(workflow, listener)
+        return await request_reply(services, held, workflow, build, reader)
     async with DeltaWriter(services, held, listener) as deltas:
-        reply = await _reply(services, held, request, _reader(workflow, deltas))
-        replied = _to_event(held, reply)
-        first, cuts = await deltas.finish(reply)
+        reader = _reader(workflow, deltas)
+        replied = await request_reply(services, held, workflow, build, reader)
+        first, cuts = await deltas.finish(replied.items)
         return structs.replace(replied, first_delta=first, cuts=cuts)
 
 
@@ -164,23 +152,6 @@ def _checked(workflow: Workflow, replied: ModelReplied) -> ModelReplied:
     if output is None or not (problems := find_problems(replied, output)):
         return replied
     return structs.replace(replied, problems=problems)
-
-
-async def _reply(
-    services: Services, held: HeldRun, request: ModelRequest, listener: Listener
-) -> ModelReply:
-    """Return the model's reply. The usage of failed attempts counts, too."""
-    try:
-        return await services.model.reply(request, listener)
-    except (ModelUnavailable, ModelRejected) as error:
-        held.unrecorded.usage += error.usage or Usage()
-        raise
-
-
-def _to_event(held: HeldRun, reply: ModelReply) -> ModelReplied:
-    """Return the reply as an event. Its usage counts even if the event cannot be written."""
-    held.unrecorded.usage += reply.usage
-    return ModelReplied(reply.items, reply.usage, reply.model, reply.request_hash, reply.ended)
 
 
 async def _closing_events(

@@ -8,12 +8,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from twelvefold.web.schemas import model_names
 from twelvefold.web.state import web_of
 
 
 async def openapi(request: Request) -> Response:
     """Return the OpenAPI document."""
-    names = tuple(web_of(request).services.offered)
+    names = tuple(model_names(web_of(request).services.offered))
     return Response(_document(names), media_type="application/json")
 
 

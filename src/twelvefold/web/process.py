@@ -40,7 +40,6 @@ async def open_web(
             executor=executor,
             queue=_queue_limiter(services, settings),
             notifier=notifier,
-            takes_images=not settings.model_base_url,
             rate=RateLimiter(settings.rate_per_minute),
             admission=AdmissionControl(settings.max_concurrent_requests, shares),
             readiness=Readiness(services.store, SCHEMA),

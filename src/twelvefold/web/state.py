@@ -1,7 +1,7 @@
 """What request handlers work with: the shared objects of the process, and the request's client."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from twelvefold.config import Settings
-from twelvefold.core import Principal, RunId
+from twelvefold.core import Principal, RequestOptions, RunId
 from twelvefold.engine import BudgetExhausted, HeldRun, MemoryBudget, Reservation, Services, cancel
 from twelvefold.web.http import (
     AdmissionControl,
@@ -83,8 +83,6 @@ class Web:
     executor: "RunExecutor"
     queue: "QueueLimiter"
     notifier: "RunNotifier"
-    takes_images: bool
-    """Whether input may have images: only the demo model is sent them, and it ignores them."""
     rate: RateLimiter
     admission: AdmissionControl
     readiness: "Readiness"
@@ -99,6 +97,15 @@ class Web:
     that waits for a run waits only until the current step is over."""
     serving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when requests are answered, for work that may wait until then."""
+
+    def accepted_inputs(self, workflow: str, model: str = "") -> Collection[frozenset[str]]:
+        """Return the inputs beside text that each model of a run takes.
+
+        `model` is the one that the caller chose. Without a workflow: those of each model.
+        """
+        if found := self.services.workflows.get(workflow):
+            return self.services.inputs(found, RequestOptions(model=model))
+        return [profile.accepts for profile in self.services.profiles.values()]
 
     def start_drive(self, held: HeldRun, reservation: Reservation | None = None) -> None:
         """Start a task that drives a run, and notify the run's readers when it ends.

@@ -2,11 +2,13 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from msgspec import structs
 
 from tests.services.model.builders import RecordingListener, model_request, output, user
 from twelvefold.core.events import (
     Event,
     Item,
+    ModelAttempt,
     ModelReplied,
     ReplyEnd,
     RunFinished,
@@ -16,7 +18,7 @@ from twelvefold.core.events import (
     encode,
 )
 from twelvefold.core.ids import CallId
-from twelvefold.errors import ModelRejected
+from twelvefold.errors import ModelRejected, ModelUnavailable
 from twelvefold.services.model.cassette import CassetteModel
 from twelvefold.services.model.scripted import calls, says
 
@@ -97,3 +99,26 @@ async def test_a_request_after_the_last_reply_is_rejected() -> None:
 def test_an_invalid_line_is_reported_by_number(line: str) -> None:
     with pytest.raises(ModelRejected, match="the cassette's line 2 cannot be read"):
         CassetteModel.from_export([TAPE[0], line])
+
+
+async def test_each_model_of_a_chain_has_its_own_replies_and_failures() -> None:
+    broken = ModelAttempt("fast", "it broke off", Usage(900, 100))
+    tape = export(
+        RunStarted((user("enrol me"),), "ann", "enrolment", "1"),
+        structs.replace(replied(CALL), named="fast"),
+        ToolSucceeded(CallId("2.0"), "enrol", "enrolled"),
+        structs.replace(replied(says("Done.")), named="careful", attempts=(broken,)),
+        RunFinished("completed"),
+    )
+    fast = CassetteModel.from_export(tape, model="fast")
+    careful = CassetteModel.from_export(tape, model="careful")
+    first = model_request(user("enrol me"))
+    second = model_request(user("enrol me"), *CALL, output("c1", "enrolled"))
+
+    assert (await fast.reply(first, RecordingListener())).items == tuple(CALL)
+    with pytest.raises(ModelUnavailable, match="it broke off") as raised:
+        await fast.reply(second, RecordingListener())
+    assert raised.value.usage == Usage(900, 100)
+    assert (await careful.reply(second, RecordingListener())).items == tuple(says("Done."))
+    with pytest.raises(ModelRejected, match="the cassette is over: it has 1 replies"):
+        await careful.reply(second, RecordingListener())

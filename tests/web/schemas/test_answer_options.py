@@ -77,6 +77,7 @@ OPTIONS: Mapping[str, Option] = {
     "previous": Option("", {"previous_response_id": "resp_1"}, "resp_1", "", free=True),
     "hops": Option(4, {"x-twelvefold-hops": "1"}, 4, 4, free=True),
     "stop": Option(("END",), {}, ("END",), ("END",), free=True),
+    "model": Option("fast", {}, "fast", "fast", free=True),
 }
 RUN = RequestOptions(**{name: option.run for name, option in OPTIONS.items()})
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.attachments import PDF, PNG, file, image
 from tests.engine.stage import SHOP
+from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import Item, RequestOptions
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.schemas.chat_completions import ChatRequest, parse_chat
@@ -14,17 +16,18 @@ Json = dict[str, Any]
 USER = {"role": "user", "content": "hi"}
 WEATHER = {"name": "get_weather", "parameters": {"type": "object"}}
 TOOL = {"type": "function", "function": WEATHER}
+FILE = {"type": "file", "file": {"file_data": PDF, "filename": "bill.pdf"}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
 CALLS = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "c1", "content": "sunny"}
-IMAGE = {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}}
+IMAGE = {"type": "image_url", "image_url": {"url": PNG, "detail": "low"}}
 
 
 def chat(
-    headers: Mapping[str, str] | None = None, images: bool = False, **body: Any
+    headers: Mapping[str, str] | None = None, accepts: frozenset[str] = frozenset(), **body: Any
 ) -> ChatRequest:
     whole = {"model": "shop", "messages": [USER]} | body
-    return parse_chat(whole, headers or {}, {"shop": SHOP}, images=images)
+    return parse_chat(whole, headers or {}, {"shop": SHOP}, lambda *_: [accepts])
 
 
 def options(**body: Any) -> RequestOptions:
@@ -50,12 +53,12 @@ def message(role: str, content: object) -> Item:
 def test_a_chat_completion_is_a_turn_that_is_not_stored() -> None:
     messages = [
         {"role": "system", "content": "Be brief.", "name": "x"},
-        {"role": "user", "content": [{"type": "text", "text": "look"}, IMAGE]},
+        {"role": "user", "content": [{"type": "text", "text": "look"}, IMAGE, FILE]},
         {"role": "assistant", "content": "I see.", "refusal": None, "tool_calls": []},
     ]
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {}, "strict": True}}
     request = chat(
-        images=True,
+        accepts=ALL_INPUTS,
         messages=messages,
         stream=True,
         stream_options={"include_usage": True},
@@ -75,10 +78,10 @@ def test_a_chat_completion_is_a_turn_that_is_not_stored() -> None:
     )
 
     text = {"type": "input_text", "text": "look"}
-    image = {"type": "input_image", "image_url": "data:x", "detail": "low"}
+    picture = image(detail="low")
     assert request.turn.items == (
         message("system", "Be brief."),
-        message("user", [text, image]),
+        message("user", [text, picture, file()]),
         message("assistant", "I see."),
     )
     assert request.turn.options == RequestOptions(
@@ -357,6 +360,21 @@ def with_content(*parts: Json, role: str = "user") -> list[Json]:
         ),
         (
             {"messages": with_content({"type": "file", "file": {"file_id": "f"}})},
+            "unsupported_parameter",
+            "messages[0].content[0].file.file_id",
+        ),
+        (
+            {"messages": with_content({"type": "file", "file": {"file_data": PDF}})},
+            "missing_required_parameter",
+            "messages[0].content[0].file.filename",
+        ),
+        (
+            {"messages": with_content({"type": "image_url", "image_url": {"url": "x"}})},
+            "invalid_value",
+            "messages[0].content[0].image_url.url",
+        ),
+        (
+            {"messages": with_content(FILE)},
             "unsupported_value",
             "messages[0].content[0].type",
         ),

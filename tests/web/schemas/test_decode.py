@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.attachments import PDF, PNG, file, image
 from tests.engine.stage import SHOP
+from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.schemas.chat_completions import parse_chat
 from twelvefold.web.schemas.conversations import CreateConversation, ForkConversation
@@ -19,14 +21,14 @@ from twelvefold.web.schemas.responses import parse_turn
 Json = dict[str, Any]
 Path = tuple[str | int, ...]
 TEXT = {"type": "input_text", "text": "a"}
-IMAGE = {"type": "input_image", "image_url": "data:x", "detail": "low"}
+IMAGE = image(detail="low")
 SCHEMA = {"type": "object", "properties": {"a": {}, "b": True}, "required": ["a"]}
 FORMAT = {"name": "a", "schema": {}, "description": "d", "strict": True}
 ITEMS = [
     {"role": "user", "content": [TEXT, IMAGE], "id": "m", "status": "completed"},
     {"role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": [{}]}]},
     {"type": "function_call", "call_id": "c", "name": "n", "arguments": "{}"},
-    {"type": "function_call_output", "call_id": "c", "output": [TEXT]},
+    {"type": "function_call_output", "call_id": "c", "output": [TEXT, file()]},
     {"type": "reasoning", "summary": [{}], "encrypted_content": "e"},
     {"type": "mcp_call", "id": "i", "name": "n", "arguments": "{}", "output": {"a": None}},
     {"type": "mcp_approval_response", "approval_request_id": "x", "approve": True, "reason": "r"},
@@ -61,7 +63,8 @@ CHAT = {
             "role": "user",
             "content": [
                 {"type": "text", "text": "t"},
-                {"type": "image_url", "image_url": {"url": "u", "detail": "low"}},
+                {"type": "image_url", "image_url": {"url": PNG, "detail": "low"}},
+                {"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}},
             ],
         },
         {"role": "assistant", "tool_calls": [CALL], "reasoning": {"y": 1}},
@@ -85,8 +88,8 @@ CHAT = {
     "functions": [],
 }
 PARSERS: list[tuple[Json, Callable[[Json], object]]] = [
-    (RESPONSE, lambda body: parse_turn(body, {}, {"shop": SHOP}, images=True)),
-    (CHAT, lambda body: parse_chat(body, {}, {"shop": SHOP}, images=True)),
+    (RESPONSE, lambda body: parse_turn(body, {}, {"shop": SHOP}, lambda *_: [ALL_INPUTS])),
+    (CHAT, lambda body: parse_chat(body, {}, {"shop": SHOP}, lambda *_: [ALL_INPUTS])),
     ({"metadata": {"a": "b"}, "items": ITEMS}, lambda body: decode(body, CreateConversation)),
     ({"position": 1}, lambda body: decode(body, ForkConversation)),
 ]

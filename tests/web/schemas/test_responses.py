@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.attachments import PDF, PNG, file, image
 from tests.engine.stage import SHOP
+from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.middleware import parse_json
@@ -21,9 +23,10 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
 
 
 def parsed(
-    headers: Mapping[str, str] | None = None, *, images: bool = False, **body: Any
+    headers: Mapping[str, str] | None = None, *, accepts: frozenset[str] = frozenset(), **body: Any
 ) -> TurnRequest:
-    return parse_turn({"model": "shop", "input": "hi"} | body, headers or {}, SHOPS, images=images)
+    whole = {"model": "shop", "input": "hi"} | body
+    return parse_turn(whole, headers or {}, SHOPS, lambda *_: [accepts])
 
 
 def refusal(headers: Mapping[str, str] | None = None, **body: Any) -> tuple[Any, ...]:
@@ -238,8 +241,8 @@ def test_a_choice_may_name_tools_of_the_server_and_of_the_caller() -> None:
         (USER | {"content": [{"text": "x"}]}, "unsupported_value", "input[0].content[0].type"),
         (
             USER | {"content": [{"type": "input_file"}]},
-            "unsupported_value",
-            "input[0].content[0].type",
+            "missing_required_parameter",
+            "input[0].content[0].file_data",
         ),
         (
             USER | {"content": [{"type": "input_text", "text": 7}]},
@@ -260,7 +263,8 @@ def test_the_error_names_the_invalid_item(item: object, code: str, param: str) -
 
 
 TEXT = {"type": "input_text", "text": "look"}
-IMAGE = {"type": "input_image", "image_url": "data:x"}
+IMAGE = image()
+FILE = file()
 
 
 @pytest.mark.parametrize(
@@ -273,37 +277,50 @@ IMAGE = {"type": "input_image", "image_url": "data:x"}
         ),
         ([USER | {"role": "developer", "content": [IMAGE]}], "input[0].content[0].type"),
         ([CALL, OUTPUT | {"output": [IMAGE]}], "input[1].output[0].type"),
-        (
-            [USER | {"content": [{"type": "input_image", "file_id": "f"}]}],
-            "input[0].content[0].type",
-        ),
+        ([USER | {"content": [FILE]}], "input[0].content[0].type"),
+        ([CALL, OUTPUT | {"output": [FILE]}], "input[1].output[0].type"),
     ],
 )
-def test_an_image_is_invalid_for_a_model_without_images(items: list[Json], param: str) -> None:
+def test_an_image_or_a_file_is_invalid_for_a_model_that_takes_text_alone(
+    items: list[Json], param: str
+) -> None:
     assert refusal(input=items) == ("unsupported_value", param)
-    assert len(parsed(input=items, images=True).items) == len(items)
+    assert parsed(input=items, accepts=ALL_INPUTS).items == tuple(items)
 
 
-@pytest.mark.parametrize("kind", ["input_file", "input_audio"])
-@pytest.mark.parametrize("images", [False, True])
-def test_a_file_is_not_supported(kind: str, images: bool) -> None:
-    for item, param in (
-        (USER | {"content": [{"type": kind, "file_id": "f"}]}, "input[0].content[0].type"),
-        (OUTPUT | {"output": [{"type": kind, "file_id": "f"}]}, "input[0].output[0].type"),
-    ):
-        with pytest.raises(ApiError, match=f"{kind}' is not supported here") as caught:
-            parsed(input=[item], images=images)
+@pytest.mark.parametrize(
+    ("part", "code", "member"),
+    [
+        ({"type": "input_image", "file_id": "f"}, "unsupported_parameter", "file_id"),
+        ({"type": "input_image"}, "missing_required_parameter", "image_url"),
+        (image("ftp://host"), "invalid_value", "image_url"),
+        (image("data:image/svg+xml;base64,PHN2Zz4="), "unsupported_value", "image_url"),
+        ({"type": "input_file", "file_id": "f"}, "unsupported_parameter", "file_id"),
+        ({"type": "input_file", "file_data": PDF}, "missing_required_parameter", "filename"),
+        (file(PNG), "unsupported_value", "file_data"),
+        ({"type": "input_audio"}, "unsupported_value", "type"),
+    ],
+)
+def test_the_error_names_the_invalid_member_of_an_image_or_file(
+    part: Json, code: str, member: str
+) -> None:
+    for item, place in (({"content": [part]}, "content"), ({"output": [TEXT, part]}, "output")):
+        base = USER if place == "content" else OUTPUT
+        with pytest.raises(ApiError) as caught:
+            parsed(input=[base | item], accepts=ALL_INPUTS)
 
-        assert (caught.value.code, caught.value.param) == ("unsupported_value", param)
+        index = 0 if place == "content" else 1
+        assert caught.value.code == code
+        assert caught.value.param == f"input[0].{place}[{index}].{member}"
 
 
 def test_items_are_kept_without_members_that_are_null() -> None:
-    image = {"type": "input_image", "image_url": "data:x", "detail": "auto", "file_id": None}
+    picture = image(detail="auto", file_id=None)
     text = {"type": "input_text", "text": "hi"}
     mcp = {"type": "mcp_call", "id": "mcp_1", "name": "buy", "arguments": "{}", "output": "done"}
     part = {"type": "output_text", "text": "no", "annotations": [], "logprobs": []}
     items = [
-        {"role": "user", "content": [text, image]},
+        {"role": "user", "content": [text, picture]},
         {"role": "assistant", "content": [part], "id": "msg_1", "status": "completed"},
         mcp | {"error": None, "server_label": "shop", "approval_request_id": None},
         {"id": "msg_2"},
@@ -312,13 +329,13 @@ def test_items_are_kept_without_members_that_are_null() -> None:
         OUTPUT,
     ]
 
-    assert parsed(input=items, images=True).items == (
+    assert parsed(input=items, accepts=ALL_INPUTS).items == (
         {
             "type": "message",
             "role": "user",
             "content": [
                 text,
-                {"type": "input_image", "image_url": "data:x", "detail": "auto"},
+                image(detail="auto"),
             ],
         },
         {

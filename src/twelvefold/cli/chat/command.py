@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twelvefold.app.opening import open_checked_services
+from twelvefold.cli.attachments import file_part, image_part, part_label
 from twelvefold.cli.chat.screen import Screen, open_screen
 from twelvefold.cli.chat.session import ChatSession
 from twelvefold.cli.command import (
@@ -18,9 +19,9 @@ from twelvefold.cli.command import (
     run_async,
 )
 from twelvefold.cli.output import abbreviate, print_notice
-from twelvefold.cli.run import default_workflow
+from twelvefold.cli.run import default_workflow, options_for
 from twelvefold.config import Settings, masked
-from twelvefold.core import Principal, parse_thread_id
+from twelvefold.core import DEFAULT_MODEL, Item, Principal, Workflow, models_of, parse_thread_id
 from twelvefold.engine import ExitLimit
 from twelvefold.errors import RequestError, TwelvefoldError
 from twelvefold.observe.escape import escape
@@ -29,6 +30,7 @@ HELP = """\
 /new     start a new conversation
 /thread  show the id of this conversation
 /cancel  cancel an unfinished turn
+/image FILE_OR_URL, /file FILE_OR_URL  attach to the next message
 /quit    exit, as Ctrl-D does
 Ctrl-C cancels the current turn and keeps the conversation.
 """
@@ -39,6 +41,7 @@ def chat(
     environ: Mapping[str, str],
     *,
     workflow: str | None,
+    model: str | None,
     thread: str | None,
     principal: str,
     sample: bool,
@@ -50,7 +53,7 @@ def chat(
         work = _play_sample(settings, screen, limit)
         return run_async(work, grace_s=settings.grace_s, limit=limit)
     settings = configure(environ, level="error" if screen.interactive else None)
-    work = _chat(settings, screen, limit, workflow, thread, Principal(principal))
+    work = _chat(settings, screen, limit, workflow, model, thread, Principal(principal))
     return run_async(work, grace_s=settings.grace_s, limit=limit)
 
 
@@ -59,6 +62,7 @@ async def _chat(
     screen: Screen,
     limit: ExitLimit,
     workflow: str | None,
+    model: str | None,
     thread: str | None,
     principal: Principal,
 ) -> int:
@@ -66,9 +70,9 @@ async def _chat(
         name = workflow or default_workflow(services)
         if name not in services.workflows:
             raise RequestError(f"no workflow {name!r}; there are {', '.join(services.workflows)}")
-        chat = _Chat(screen, ChatSession(services, screen, name, principal))
+        chat = _Chat(screen, ChatSession(services, screen, name, principal, model))
         if screen.interactive:
-            screen.write(_welcome(settings, name), "dim")
+            screen.write(_welcome(settings, services.workflows[name], model), "dim")
         try:
             if thread:
                 await chat.session.open(parse_thread_id(thread))
@@ -80,13 +84,18 @@ async def _chat(
             raise
 
 
-def _welcome(settings: Settings, workflow: str) -> str:
-    model = (
-        settings.openai_model
-        if settings.model_base_url
-        else "the demo model (OPENAI_API_KEY is not set)"
-    )
-    return f"{workflow} · {model} · {masked(settings.database_url)} · /help\n"
+def _welcome(settings: Settings, workflow: Workflow, chosen: str | None) -> str:
+    names = models_of(workflow.model, options_for(chosen))
+    models = ", ".join(_model_name(settings, name) for name in names)
+    return f"{workflow.name} · {models} · {masked(settings.database_url)} · /help\n"
+
+
+def _model_name(settings: Settings, name: str) -> str:
+    if name != DEFAULT_MODEL:
+        return name
+    if settings.model_base_url:
+        return settings.openai_model
+    return "the demo model (OPENAI_API_KEY is not set)"
 
 
 class _Chat:
@@ -96,6 +105,7 @@ class _Chat:
         self._screen = screen
         self.session = session
         self._status = DONE
+        self._attached: list[Item] = []
 
     async def read_lines(self) -> int:
         """Handle lines until the input ends. Return the exit status of the last turn of a pipe."""
@@ -131,12 +141,18 @@ class _Chat:
             hint = "(the last turn is not finished: Enter continues it, /cancel cancels it)\n"
             self._screen.write(hint, "bad")
         elif line:
-            self._status = await self.session.send(line)
+            # A refused message loses them: the reason may be one of them.
+            parts, self._attached = self._attached, []
+            self._status = await self.session.send(line, parts)
 
     async def _run_command(self, line: str) -> None:
-        match line.split():
+        match line.split(maxsplit=1):
+            case ["/image" | "/file" as word, source]:
+                self._attached.append((image_part if word == "/image" else file_part)(source))
+                label = part_label(self._attached[-1])
+                self._screen.write(f"({label} is sent with the next message)\n", "dim")
             case ["/new"]:
-                self.session = self.session.new_session()
+                self.session, self._attached = self.session.new_session(), []
                 self._screen.write("(new conversation)\n", "dim")
             case ["/thread"]:
                 thread = self.session.thread

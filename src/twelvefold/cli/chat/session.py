@@ -1,15 +1,17 @@
 """A conversation with a workflow, turn by turn. Asks for approvals and outcomes on the screen."""
 
 import asyncio
+from collections.abc import Sequence
 
 from twelvefold.app.texts import messages_text
 from twelvefold.cli.chat.screen import Screen
 from twelvefold.cli.command import DONE
-from twelvefold.cli.run import exit_status, user_message
+from twelvefold.cli.run import exit_status, options_for, user_message
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import Transcript, call_text, question_text, waiting_text
 from twelvefold.core import (
     Call,
+    Item,
     Principal,
     RunId,
     RunStarted,
@@ -42,21 +44,32 @@ RECAP_ENTRIES = 12
 
 
 class ChatSession:
-    """One thread, or none before the first message. `unfinished` is a run that can be resumed."""
+    """One thread, or none before the first message. `unfinished` is a run that can be resumed.
+
+    `model` is one of the workflow's `models`, None for its own.
+    """
 
     def __init__(
-        self, services: Services, screen: Screen, workflow: str, principal: Principal
+        self,
+        services: Services,
+        screen: Screen,
+        workflow: str,
+        principal: Principal,
+        model: str | None = None,
     ) -> None:
         self._services = services
         self._screen = screen
         self._principal = principal
+        self._model = model
         self.workflow = workflow
         self.thread: ThreadId | None = None
         self.unfinished: RunId | None = None
 
     def new_session(self) -> "ChatSession":
         """Return a session without a thread, with the same workflow."""
-        return ChatSession(self._services, self._screen, self.workflow, self._principal)
+        return ChatSession(
+            self._services, self._screen, self.workflow, self._principal, self._model
+        )
 
     async def open(self, thread: ThreadId) -> None:
         """Continue a thread, and show its last entries. Raises NotFound."""
@@ -73,15 +86,16 @@ class ChatSession:
         if state.status == "active" and record.head > record.forked_at:
             self.unfinished = RunId(thread, state.run)
 
-    async def send(self, text: str) -> int:
-        """Send a user message, drive its run, and return the exit status."""
+    async def send(self, text: str, parts: Sequence[Item] = ()) -> int:
+        """Send a user message with images and files, drive its run, and return the exit status."""
         held = await start_run(
             self._services,
             RunRequest(
                 workflow=self.workflow,
                 principal=self._principal,
-                items=[user_message(text)],
+                items=[user_message(text, parts)],
                 thread=self.thread,
+                options=options_for(self._model),
             ),
         )
         self.thread = held.run.thread

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import msgspec
-
+from twelvefold.core.conversation.attachments import has_attachments, size_in_window
 from twelvefold.core.conversation.sendable import Prepared, prepare
 from twelvefold.core.conversation.turns import CallResults, Turn, results_of, turns_of
-from twelvefold.core.events import Entry, Item
+from twelvefold.core.events import Entry, Item, ItemsAdded, RunStarted
 from twelvefold.core.ids import CallIds
 from twelvefold.core.ports import KnownItems
 
@@ -39,6 +38,11 @@ class History:
         return results_of((*self.entries, self.start) if self.start else self.entries)
 
     @cached_property
+    def has_attachments(self) -> bool:
+        """Whether a message that a caller sent, or a result, has an image or a file."""
+        return any(map(brings_attachments, self.entries))
+
+    @cached_property
     def sent(self) -> "SentHistory":
         """The part of the turns that every later request begins with."""
         return SentHistory().extended(self.turns)
@@ -46,6 +50,9 @@ class History:
     def followed_by(self, entries: tuple[Entry, ...], start: Entry) -> "History":
         """Return the history with a further run, and keep the properties that stay valid."""
         history = History(self.entries + entries, start)
+        if "has_attachments" in vars(self):
+            added = self.has_attachments or any(map(brings_attachments, entries))
+            vars(history).update(has_attachments=added)
         if "sent" not in vars(self) or self.results.may_change_earlier_turns:
             return history
         results = results_of((*entries, start))
@@ -98,9 +105,15 @@ class SentHistory:
         return prepared if first == "user" else None
 
 
+def brings_attachments(entry: Entry) -> bool:
+    """Return whether an entry has items of a caller with an image or a file."""
+    event = entry.event
+    return isinstance(event, RunStarted | ItemsAdded) and has_attachments(event.items)
+
+
 def items_size(items: Sequence[Item]) -> int:
-    """Return the bytes of JSON of the items, with a comma after each."""
-    return len(msgspec.json.encode(items)) - 1 if items else 0
+    """Return the size of the items in the model's window, with a comma after each."""
+    return size_in_window(items) - 1 if items else 0
 
 
 def _ends_with_answer(items: Sequence[Item]) -> bool:

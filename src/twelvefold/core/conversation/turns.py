@@ -10,8 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
+from twelvefold.core.conversation.attachments import size_in_window
 from twelvefold.core.conversation.sendable import (
     NOT_RUN,
     RESULT,
@@ -69,8 +68,8 @@ class CallResults:
 class Turn:
     """The items of one run, or of one addition between runs.
 
-    `size` is their length in bytes of JSON. `unread` are the indexes of results that no reply has
-    followed yet.
+    `size` is their length in bytes of JSON, as `size_in_window` counts it. `unread` are the indexes
+    of results that no reply has followed yet.
     """
 
     items: tuple[Item, ...]
@@ -147,7 +146,7 @@ class _Draft:
             self.items.append(item)
 
     def build(self) -> Turn:
-        size = len(msgspec.json.encode(self.items)) if self.items else 0
+        size = size_in_window(self.items) if self.items else 0
         return Turn(tuple(self.items), size, frozenset(self.unread))
 
 

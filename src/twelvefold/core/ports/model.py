@@ -44,7 +44,9 @@ class ModelRequest:
 
     `options` are `tool_choice`, `temperature` and others in the Responses API's shape; they take
     precedence over the settings. `hops` counts the instances that the request has passed.
-    `history` are the first of the items, if earlier requests began with the same.
+    `history` are the first of the items, if earlier requests began with the same. `attempts`: how
+    often the model may send it, 0 for as often as its settings say; the run has another model that
+    can be asked then.
     """
 
     instructions: str
@@ -53,6 +55,7 @@ class ModelRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     hops: int = 0
     history: "KnownItems | None" = field(default=None, compare=False, repr=False)
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,9 @@ class Model(Protocol):
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         """Request a reply until it is complete, and retry where a retry can help.
 
-        Raises ModelUnavailable if the retries fail, ModelRejected if no retry can help.
+        Raises ModelUnavailable if the retries fail, ModelRejected if no retry can help, and
+        ModelTooLarge if the request exceeds the model's context window. If it is cancelled, the
+        cause of the CancelledError is a ModelUnavailable with the usage so far, if there is any.
         """
         ...
 

@@ -68,6 +68,10 @@ class RunStore(Protocol):
         """
         ...
 
+    async def record_usage(self, lease: Lease, usage: Usage) -> None:
+        """Write the usage of the run so far, beside the journal. Raises LeaseLost."""
+        ...
+
     async def release(
         self,
         lease: Lease,

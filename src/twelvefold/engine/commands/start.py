@@ -32,6 +32,7 @@ from twelvefold.core import (
     size_of,
 )
 from twelvefold.engine.held_run import HeldRun, apply_entries
+from twelvefold.engine.inputs import check_attachments, check_inputs
 from twelvefold.engine.lease import new_lease_token
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, RequestError, StoreRefused
@@ -65,7 +66,7 @@ class RunRequest:
 async def start_run(services: Services, request: RunRequest) -> HeldRun:
     """Write a new run and hold its lease.
 
-    Raises RequestError for an unknown workflow or items that cannot be stored,
+    Raises RequestError for an unknown workflow or items that cannot be stored, InputRefused,
     ConversationTooLarge, NotFound for a thread that is not the principal's, Conflict if its last
     run is not over or it is at another position, Repeated if the request was made before, and
     MigrationUnfinished if the workflow's entries need the gate and it is closed.
@@ -120,18 +121,26 @@ async def _prepare(
 ) -> tuple[NewRun, Thread, RunStarted]:
     """Return the new run, the thread that it continues, and its first entry."""
     started, size = _first_entry(services, request)
-    await services.gate.check_workflow(services.workflows[request.workflow])
+    workflow = services.workflows[request.workflow]
+    await services.gate.check_workflow(workflow)
     before = await _thread_before(services, request)
+    check_inputs(services, workflow, request.options, before, started.items)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     return _new_run(services, request, before, background=background), before, started
 
 
 def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, int]:
     """Return a run's first entry and its size in bytes. Raises RequestError."""
-    if request.workflow not in services.offered:
+    workflow = services.offered.get(request.workflow)
+    if workflow is None:
         known = ", ".join(services.offered)
         raise RequestError(f"no workflow {request.workflow!r}; there are {known}")
-    return check_storable(
+    if (model := request.options.model) and model not in workflow.models:
+        known = ", ".join(workflow.models) or "none"
+        raise RequestError(
+            f"workflow {workflow.name!r} has no model {model!r} for callers; there are {known}"
+        )
+    event, size = check_storable(
         RunStarted(
             tuple(request.items),
             request.principal.id,
@@ -140,6 +149,8 @@ def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, i
             request.options,
         )
     )
+    check_attachments(event.items)
+    return event, size
 
 
 async def _thread_before(services: Services, request: RunRequest) -> Thread:

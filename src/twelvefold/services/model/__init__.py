@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from twelvefold.services.model.http import Proxies
+    from twelvefold.services.model.http import Proxies, Transport
     from twelvefold.services.model.openai import Api, OpenAIModel
 
 _MAX_CONNECT_TIMEOUT_S = 10.0
@@ -26,13 +26,15 @@ def open_model(
     headers: Mapping[str, str] | None = None,
     proxies: "Proxies | None" = None,
     ca_file: str = "",
+    transport: "Transport | None" = None,
 ) -> "OpenAIModel":
     """Return the model for the settings. It connects on its first reply.
 
     `timeout_s` limits the silence before the first token; between tokens the limit is half of
     it. An empty `base_url` selects the demo model, which needs neither key nor network. The
     default `proxies` are those of the process's environment. `ca_file` is a PEM file with the
-    certificates to trust, "" for the system's list.
+    certificates to trust, "" for the system's list. `transport`: connections to the same server
+    that other models use as well; by default the model has its own.
     """
     if not base_url:
         from twelvefold.services.model.demo import open_demo
@@ -55,4 +57,4 @@ def open_model(
         first_token_timeout_s=timeout_s,
         between_tokens_timeout_s=timeout_s / 2,
     )
-    return OpenAIModel(settings)
+    return OpenAIModel(settings, transport)

@@ -81,7 +81,9 @@ def show_text(reply: ModelReply, listener: Listener) -> None:
 
 
 def _build_reply(request: ModelRequest, items: Sequence[Item]) -> ModelReply:
-    body = msgspec.json.encode(request)
+    sent = msgspec.to_builtins(request)
+    del sent["attempts"]  # how often it may be sent is no part of it
+    body = msgspec.json.encode(sent)
     request_hash = sha256(body).hexdigest()
     named = tuple(_with_call_id(item, index, request_hash) for index, item in enumerate(items))
     written = msgspec.json.encode(named)

@@ -31,7 +31,7 @@ from twelvefold.web.history.thread_reader import (
 from twelvefold.web.http import Page, abbreviate, list_object, raise_invalid
 from twelvefold.web.ids import parse_item_id
 from twelvefold.web.projection.items import input_items, run_items
-from twelvefold.web.schemas import Json, ToolItems, ToolOutputs
+from twelvefold.web.schemas import InputFiles, Json, ToolItems, ToolOutputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class ItemView:
 
     tool_items: ToolItems = "mcp_call"
     tool_outputs: ToolOutputs = "full"
+    input_files: InputFiles = "full"
     wanted: str = ""
     only_stored: bool = False
 
@@ -115,7 +116,7 @@ class ItemPages:
         """Return the items of a unit."""
         first, thread = unit[0], self._reader.head.id
         if isinstance(first.event, ItemsAdded):
-            items = input_items(thread, first)
+            items = input_items(thread, first, self._view.input_files)
         elif isinstance(first.event, RunStarted | ModelReplied):
             run = await self._reader.run_of(first)
             if run is None or await self._is_hidden(first, run):
@@ -123,7 +124,8 @@ class ItemPages:
             view = self._view
             chosen = view.wanted or run.started.options.tool_items or view.tool_items
             tool_items = cast("ToolItems", chosen)
-            items = run_items(thread, _as_run(unit, run), tool_items, view.tool_outputs)
+            entries = _as_run(unit, run)
+            items = run_items(thread, entries, tool_items, view.tool_outputs, view.input_files)
         else:
             return []
         return [item for item in items if item["id"] not in self._removed]

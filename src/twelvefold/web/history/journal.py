@@ -3,7 +3,7 @@
 Not part of the OpenAI API. Each entry is complete: a result has the arguments of its call.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -14,6 +14,7 @@ from twelvefold.core import (
     CallId,
     ChildrenStarted,
     Entry,
+    Item,
     ItemRemoved,
     ItemsAdded,
     ModelReplied,
@@ -35,9 +36,14 @@ from twelvefold.core import (
 from twelvefold.engine import retry_unavailable
 from twelvefold.web.history.thread_reader import PAGE_BYTES, ThreadReader, take_page
 from twelvefold.web.ids import ResponseId, tool_call_id
-from twelvefold.web.projection.objects import content_of, shorten_result
+from twelvefold.web.projection.objects import (
+    content_of,
+    label_of,
+    shorten_result,
+    shown_items,
+)
 from twelvefold.web.projection.response import makes_wait
-from twelvefold.web.schemas import Json, ToolOutputs
+from twelvefold.web.schemas import InputFiles, Json, ToolOutputs
 
 _SECOND_US = 1_000_000
 _INPUT = RunStarted | ItemsAdded | ItemRemoved
@@ -59,12 +65,19 @@ class Journal:
     """The entries of a conversation, also those from before it was forked."""
 
     def __init__(
-        self, reader: ThreadReader, store: Store, workflow: Workflow | None, outputs: ToolOutputs
+        self,
+        reader: ThreadReader,
+        store: Store,
+        workflow: Workflow | None,
+        outputs: ToolOutputs,
+        files: InputFiles = "full",
     ) -> None:
         self._reader = reader
         self._store = store
         self._workflow = workflow
         self._outputs = outputs
+        # The items of the conversation have the data; the journal is read again after each step.
+        self._files: InputFiles = "none" if files == "none" else "summary"
         self._earlier: Entry | None = None
         self._calls: dict[CallId, Json] = {}
         self._waits: dict[int, int] = {}
@@ -124,10 +137,14 @@ class Journal:
 
     async def _details(self, entry: Entry) -> Json:
         match entry.event:
-            case RunStarted(items=items, workflow=workflow, release=release):
-                return {"model": workflow, "release": release, "items": list(items)}
+            case RunStarted(items=items, workflow=workflow, release=release, options=options):
+                return {
+                    "model": label_of(workflow, options),
+                    "release": release,
+                    "items": self._items(items),
+                }
             case ItemsAdded(items=items):
-                return {"items": list(items)}
+                return {"items": self._items(items)}
             case ItemRemoved(item=item):
                 return {"item": item}
             case ModelReplied() as reply:
@@ -137,6 +154,9 @@ class Journal:
                 return {"status": status, "reason": reason, "error": error}
             case event:
                 return await self._call_details(event)
+
+    def _items(self, items: Sequence[Item]) -> list[Json]:
+        return shown_items(items, self._files)
 
     async def _call_details(self, event: _OF_CALL) -> Json:
         call = await self._load_call(event.call)
@@ -194,7 +214,15 @@ def _reply_details(position: int, reply: ModelReplied) -> Json:
         "text": "\n".join(texts),
         "calls": [call for _, call in _calls_of(position, reply)],
         **problems,
+        **_model_details(reply),
     }
+
+
+def _model_details(reply: ModelReplied) -> Json:
+    """Return the named model of a reply, and the models of its chain that gave none."""
+    if not reply.named:
+        return {}
+    return {"named": reply.named, "attempts": msgspec.to_builtins(reply.attempts)}
 
 
 def _calls_of(position: int, reply: ModelReplied) -> Iterator[tuple[CallId, Json]]:

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Match
 from twelvefold.errors import (
     Conflict,
     ConversationTooLarge,
+    InputRefused,
     NotFound,
     RequestError,
     StaleRun,
@@ -124,6 +125,8 @@ def api_error(error: Exception, *, may_repeat: bool) -> ApiError:
             return ApiError(404, str(error), code="not_found")
         case ConversationTooLarge():
             return ApiError(400, str(error), code=CONVERSATION_TOO_LARGE, param="items")
+        case InputRefused():
+            return ApiError(400, str(error), code=error.code)
         case Conflict() | StaleRun():
             return ApiError(409, str(error), code="conflict", wait_s=1)
         case RequestError():

@@ -19,20 +19,29 @@ from twelvefold.core import (
     Usage,
     failure_sentence,
     is_empty,
+    media_of,
 )
 from twelvefold.web.ids import ResponseId, conversation_id, message_id
-from twelvefold.web.schemas import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
+from twelvefold.web.schemas import (
+    InputFiles,
+    ItemStatus,
+    Json,
+    ResponseStatus,
+    ToolItems,
+    ToolOutputs,
+)
 
 OUTPUT_BYTES = 64 * 1024
 """The most bytes of a tool's result that an item has; the journal has all of it."""
 SUMMARY_CHARS = 200
+_HOLDERS = {"message": "content", "function_call_output": "output"}
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseView:
     """The settings that a response is shown with.
 
-    `label` is the workflow's name; `started` is the first event of the run.
+    `label` is the name of the model as the caller gave it; `started` is the first event of the run.
 
     An answer to an approval request may change the options and `background` for its response.
     """
@@ -42,6 +51,11 @@ class ResponseView:
     tool_outputs: ToolOutputs
     background: bool
     started: RunStarted
+
+
+def label_of(workflow: str, options: RequestOptions) -> str:
+    """Return the name that a caller gave as the model: `workflow` or `workflow/model`."""
+    return f"{workflow}/{options.model}" if options.model else workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +330,33 @@ def approval_response(id: str, request: str, approve: bool, reason: str) -> Json
         "approve": approve,
         "reason": reason or None,
     }
+
+
+def shown_parts(parts: Sequence[Any], files: InputFiles) -> list[Any]:
+    """Return parts of the input with as much of images and files as clients may see."""
+    return list(parts) if files == "full" else [_without_data(part, files) for part in parts]
+
+
+def _without_data(part: Any, files: InputFiles) -> Any:
+    if not isinstance(part, dict) or part.get("type") not in ("input_image", "input_file"):
+        return part
+    shown = {key: part[key] for key in ("type", "detail") if key in part}
+    if files == "none":
+        return shown
+    if "filename" in part:
+        shown["filename"] = part["filename"]
+    media_type, size = media_of(part)
+    return shown | {"media_type": media_type, "bytes": size} if media_type else shown
+
+
+def shown_items(items: Sequence[Item], files: InputFiles) -> list[Json]:
+    """Return items of the input with as much of images and files as clients may see."""
+    return [
+        item | {key: shown_parts(item[key], files)}
+        if isinstance(item.get(key := _HOLDERS.get(item.get("type", "message"), "")), list)
+        else item
+        for item in items
+    ]
 
 
 def shorten_result(text: str, outputs: ToolOutputs) -> str:

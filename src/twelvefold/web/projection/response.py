@@ -254,7 +254,7 @@ class ResponseProjection:
     def _emit_reply(self, position: int, reply: ModelReplied) -> None:
         if not self._calls.is_shown:
             return
-        usage = self._state.usage + reply.usage
+        usage = self._state.usage + reply.total_usage
         self._state = replace(self._state, usage=usage)
         messages = objects.messages_of(self._id.run.thread, position, reply)
         if objects.is_streamed(reply):

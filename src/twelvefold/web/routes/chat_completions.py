@@ -24,7 +24,7 @@ async def create(request: Request) -> Response:
     """`POST /v1/chat/completions`."""
     web, principal = web_of(request), principal_of(request)
     body, workflows = await json_body(request), web.services.offered
-    chat = parse_chat(body, request.headers, workflows, images=web.takes_images)
+    chat = parse_chat(body, request.headers, workflows, web.accepted_inputs)
     turn = chat.turn
     client = ClientWatch(request)
     started = await start_turn(web, principal, turn, client)

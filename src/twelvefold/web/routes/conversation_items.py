@@ -44,7 +44,8 @@ async def get_item(request: Request) -> Response:
 async def _items(request: Request) -> ItemPages:
     web, head = web_of(request), await load_path_head(request)
     settings, wanted = web.settings, tool_items_of(request.headers)
-    view = ItemView(settings.tool_items, settings.tool_outputs, wanted)
+    outputs, files = settings.tool_outputs, settings.input_files
+    view = ItemView(settings.tool_items, outputs, files, wanted)
     return await open_item_pages(web.services.store, head, view)
 
 
@@ -52,7 +53,8 @@ async def create_items(request: Request) -> Response:
     """`POST /v1/conversations/{conversation_id}/items`: appends items."""
     web, principal, head = web_of(request), principal_of(request), await load_path_head(request)
     body = await read_body(request, CreateItems)
-    items = await resolve_references(web, principal, plain_items(body.items), "items")
+    given, choices = plain_items(body.items), web.accepted_inputs(head.workflow)
+    items = await resolve_references(web, principal, given, choices, "items")
 
     async def build_event(head: ThreadHead) -> Event:
         calls = NO_CALLS
@@ -61,7 +63,8 @@ async def create_items(request: Request) -> Response:
         return ItemsAdded(without_repeats(items, calls, at="items"))
 
     entry = await append_between_runs(web, head, build_event, ClientWatch(request))
-    return json_response(list_object(input_items(head.id, entry), has_more=False))
+    added = input_items(head.id, entry, web.settings.input_files)
+    return json_response(list_object(added, has_more=False))
 
 
 async def delete_item(request: Request) -> Response:

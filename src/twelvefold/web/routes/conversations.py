@@ -45,7 +45,8 @@ async def create(request: Request) -> Response:
     """`POST /v1/conversations`."""
     web, principal = web_of(request), principal_of(request)
     body = await read_body(request, CreateConversation, may_be_empty=True)
-    items = await resolve_references(web, principal, plain_items(body.items or ()), "items")
+    given, choices = plain_items(body.items or ()), web.accepted_inputs("")
+    items = await resolve_references(web, principal, given, choices, "items")
     items = without_repeats(items, at="items")
     store, thread = web.services.store, web.services.ids.thread()
     about = body.metadata or {}

@@ -32,10 +32,12 @@ async def list_entries(request: Request) -> Response:
         parse_integer(query, "limit", MAX_ENTRIES, 1),
     )
     web, thread = web_of(request), parse_conversation_id(request.path_params["conversation_id"])
-    services, outputs = web.services, web.settings.tool_outputs
+    services, settings = web.services, web.settings
     head = await load_journal_head(services.store, principal_of(request), thread)
     reader = await open_thread_reader(services.store, head)
-    entries = Journal(reader, services.store, services.workflows.get(head.workflow), outputs)
+    workflow = services.workflows.get(head.workflow)
+    outputs, files = settings.tool_outputs, settings.input_files
+    entries = Journal(reader, services.store, workflow, outputs, files)
     return json_response(await entries.page(after, min(limit, MAX_ENTRIES)))
 
 

@@ -1,30 +1,37 @@
-"""`/v1/models`: each workflow as a model."""
+"""`/v1/models`: each workflow as a model, and with each model that a caller may choose."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from twelvefold.core import FILE, IMAGE
 from twelvefold.web.http import check_list_parameters, json_response
-from twelvefold.web.schemas import Json, workflow_of
-from twelvefold.web.state import web_of
+from twelvefold.web.schemas import Json, chosen_model, model_names, workflow_of
+from twelvefold.web.state import Web, web_of
 
 
 async def list_models(request: Request) -> Response:
     """`GET /v1/models`: in the order of WORKFLOWS."""
     check_list_parameters(request.query_params)
-    names = web_of(request).services.offered
-    return json_response({"object": "list", "data": [_model(name) for name in names]})
+    web = web_of(request)
+    names = model_names(web.services.offered)
+    return json_response({"object": "list", "data": [_model(web, name) for name in names]})
 
 
 async def get_model(request: Request) -> Response:
     """`GET /v1/models/{model}`."""
-    workflow = workflow_of(request.path_params["model"], web_of(request).services.offered)
-    return json_response(_model(workflow.name))
+    return json_response(_model(web_of(request), request.path_params["model"]))
 
 
-def _model(name: str) -> Json:
+def _model(web: Web, name: str) -> Json:
+    """Return a model; `accepts` are the inputs beside text that it takes. Raises ApiError."""
+    workflows = web.services.offered
+    workflow, chosen = workflow_of(name, workflows), chosen_model(name, workflows)
+    choices = web.accepted_inputs(workflow.name, chosen)
+    accepts = [kind for kind in (IMAGE, FILE) if any(kind in taken for taken in choices)]
     # Clients require a number; a workflow has no date.
-    return {"id": name, "object": "model", "created": 0, "owned_by": "twelvefold"}
+    fixed = {"object": "model", "created": 0, "owned_by": "twelvefold"}
+    return {"id": name, **fixed, "accepts": accepts}
 
 
 ROUTES: list[BaseRoute] = [

@@ -45,7 +45,7 @@ async def create(request: Request) -> Response:
     """`POST /v1/responses`."""
     web, client = web_of(request), ClientWatch(request)
     body, workflows = await json_body(request), web.services.offered
-    turn = parse_turn(body, request.headers, workflows, images=web.takes_images)
+    turn = parse_turn(body, request.headers, workflows, web.accepted_inputs)
     if any(item["type"] == ANSWER for item in turn.items):
         if changed_options(turn):
             require_scope(request, "runs")
@@ -110,7 +110,8 @@ async def list_input(request: Request) -> Response:
     """`GET /v1/responses/{response_id}/input_items`: its own input, no earlier items."""
     page = parse_page(request.query_params)
     reader, _ = await _open(request)
-    return json_response(paginate(input_items(reader.id.run.thread, reader.opening), page))
+    files = web_of(request).settings.input_files
+    return json_response(paginate(input_items(reader.id.run.thread, reader.opening, files), page))
 
 
 async def _open(request: Request) -> tuple[ResponseReader, RunRecord]:

@@ -30,6 +30,7 @@ from twelvefold.observe.log import get_logger
 from twelvefold.web.history.thread_reader import ThreadReader
 from twelvefold.web.http import ApiError, abbreviate, raise_invalid
 from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
+from twelvefold.web.projection.objects import label_of
 from twelvefold.web.projection.response import makes_wait, split_parts
 from twelvefold.web.runs.create import (
     StartedRun,
@@ -128,6 +129,9 @@ async def _continue(
     index, waiting = await _find_waiting(web, principal, request.items, memory)
     if waiting.workflow != request.workflow.name:
         raise_invalid(f"must be {waiting.workflow!r}, the workflow of the call", "model")
+    if request.options.model not in ("", waiting.options.model):
+        label = label_of(waiting.workflow, waiting.options)
+        raise_invalid(f"must be {label!r}, the model of the run that waits", "model")
     _check_no_message(request, index)
     await _check_target(web, principal, request, waiting)
     if request.background:

@@ -24,7 +24,7 @@ from twelvefold.core import (
     fold,
 )
 from twelvefold.engine import RunRequest, enqueue_run, retry_unavailable, start_run
-from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated
+from twelvefold.errors import Conflict, ConversationTooLarge, InputRefused, NotFound, Repeated
 from twelvefold.web.http import CONVERSATION_TOO_LARGE, ApiError
 from twelvefold.web.ids import ResponseId, approval_id, parse_conversation_id
 from twelvefold.web.runs.polling import wait_until_thread_free
@@ -73,7 +73,11 @@ async def start_turn(
             try:
                 return await turn.start()
             except ConversationTooLarge as error:
-                raise _too_large(error, request) from error
+                at = _place_of_conversation(request)
+                raise ApiError(400, str(error), code=CONVERSATION_TOO_LARGE, param=at) from error
+            except InputRefused as error:
+                at = _place_of_conversation(request) if error.earlier else request.items_at
+                raise ApiError(400, str(error), code=error.code, param=at) from error
             except Conflict as error:
                 if not request.conversation:
                     raise
@@ -91,11 +95,11 @@ async def _wait_for_previous_turn(
     return await wait_until_thread_free(web.services.store, thread, client, end, on_waiting)
 
 
-def _too_large(error: ConversationTooLarge, request: TurnRequest) -> ApiError:
-    at = request.items_at
+def _place_of_conversation(request: TurnRequest) -> str:
+    """Return the parameter that names the conversation; that of the items if none does."""
     if request.previous or request.conversation:
-        at = "previous_response_id" if request.previous else "conversation"
-    return ApiError(400, str(error), code=CONVERSATION_TOO_LARGE, param=at)
+        return "previous_response_id" if request.previous else "conversation"
+    return request.items_at
 
 
 class _Turn:
@@ -146,7 +150,8 @@ class _Turn:
         """Return the request with its references replaced, and its target. Raises ApiError."""
         web, principal, request, target = self._web, self._principal, self._request, NEW_THREAD
         if any(item["type"] == REFERENCE for item in request.items):
-            items = await resolve_references(web, principal, request.items)
+            choices = web.accepted_inputs(request.workflow.name, request.options.model)
+            items = await resolve_references(web, principal, request.items, choices)
             request = replace(request, items=items)
         if request.previous or request.conversation:
             target = await resolve_target(web.services, principal, request, self._memory)

@@ -40,9 +40,10 @@ from twelvefold.web.schemas import (
     NO_CALLS,
     REFERENCE,
     CallHistory,
+    Choices,
     TurnRequest,
     brings_calls,
-    reject_images,
+    reject_unaccepted,
 )
 from twelvefold.web.state import TurnMemory, Web
 from twelvefold.web.streaming.lookup import load_run
@@ -190,9 +191,16 @@ def _check_ended(last: Event) -> None:
 
 
 async def resolve_references(
-    web: Web, principal: Principal, items: Sequence[Item], at: str = "input"
+    web: Web,
+    principal: Principal,
+    items: Sequence[Item],
+    choices: Choices,
+    at: str = "input",
 ) -> tuple[Item, ...]:
-    """Return the items with each reference replaced by the item that it names. Raises ApiError."""
+    """Return the items with each reference replaced by the item that it names.
+
+    Raises ApiError, also for images and files that none of the models in `choices` takes.
+    """
     pages: dict[ThreadId, ItemPages] = {}
     found: list[Item] = []
     size = 0
@@ -205,8 +213,8 @@ async def resolve_references(
                 message = f"the referenced items exceed {INPUT_BYTES} bytes"
                 raise_invalid(message, f"{at}[{index}].id", "input_too_large")
         found.append(item)
-    if not web.takes_images:
-        reject_images(found, [f"{at}[{index}]" for index in range(len(found))])
+    places = [f"{at}[{index}]" for index in range(len(found))]
+    reject_unaccepted(found, choices, places)
     return tuple(found)
 
 
@@ -231,5 +239,6 @@ async def _open_pages(web: Web, principal: Principal, thread: ThreadId) -> ItemP
     """Return the stored items of a thread. Raises NotFound."""
     store, settings = web.services.store, web.settings
     head = await load_visible_head(store, principal, thread)
-    view = ItemView(settings.tool_items, settings.tool_outputs, only_stored=True)
+    # The model gets images and files, also those that callers are not shown again.
+    view = ItemView(settings.tool_items, settings.tool_outputs, "full", only_stored=True)
     return await open_item_pages(store, head, view)

@@ -26,11 +26,25 @@ from twelvefold.web.schemas.items import (
     CALL_ITEMS,
     REFERENCE,
     RESULT,
+    Choices,
     plain_items,
-    reject_images,
+    reject_unaccepted,
 )
-from twelvefold.web.schemas.responses import TurnRequest, parse_turn, workflow_of
-from twelvefold.web.schemas.types import ItemStatus, Json, ResponseStatus, ToolItems, ToolOutputs
+from twelvefold.web.schemas.responses import (
+    TurnRequest,
+    chosen_model,
+    model_names,
+    parse_turn,
+    workflow_of,
+)
+from twelvefold.web.schemas.types import (
+    InputFiles,
+    ItemStatus,
+    Json,
+    ResponseStatus,
+    ToolItems,
+    ToolOutputs,
+)
 
 __all__ = [
     "ANSWER",
@@ -41,9 +55,11 @@ __all__ = [
     "Call",
     "CallHistory",
     "ChatRequest",
+    "Choices",
     "CreateConversation",
     "CreateItems",
     "ForkConversation",
+    "InputFiles",
     "ItemStatus",
     "Json",
     "ResponseStatus",
@@ -54,14 +70,16 @@ __all__ = [
     "brings_calls",
     "call_of",
     "changed_options",
+    "chosen_model",
     "json_body",
     "merge_options",
     "message_digest",
+    "model_names",
     "parse_chat",
     "parse_turn",
     "plain_items",
     "read_body",
-    "reject_images",
+    "reject_unaccepted",
     "tool_items_of",
     "without_repeats",
     "workflow_of",

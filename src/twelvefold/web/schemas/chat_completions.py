@@ -23,10 +23,13 @@ from twelvefold.web.schemas.decode import (
 )
 from twelvefold.web.schemas.items import Function
 from twelvefold.web.schemas.responses import (
+    AcceptedInputs,
     TurnRequest,
     check_choice,
     check_format,
     check_names,
+    chosen_model,
+    text_alone,
     workflow_of,
 )
 from twelvefold.web.schemas.types import (
@@ -182,20 +185,21 @@ def parse_chat(
     body: Mapping[str, Any],
     headers: Mapping[str, str],
     workflows: Mapping[str, Workflow],
-    *,
-    images: bool = False,
+    accepted: AcceptedInputs = text_alone,
 ) -> ChatRequest:
-    """Return the turn that a body requests; `images`: the model accepts images. Raises ApiError."""
+    """Return the turn that a body requests. Raises ApiError."""
     reject_functions(body.get("messages"))
     created = decode(body, CreateChatCompletion)
     workflow = workflow_of(created.model, workflows)
     stream = bool(created.stream)
     if created.stream_options is not None and not stream:
         raise_invalid("is for streams alone", "stream_options")
+    chosen = chosen_model(created.model, workflows)
+    options = _options(created, workflow, hops_of(headers), chosen)
     turn = TurnRequest(
         workflow,
-        items_of(created.messages, images=images),
-        _options(created, workflow, hops_of(headers)),
+        items_of(created.messages, accepted(workflow.name, options.model)),
+        options,
         stream,
         key=parse_idempotency_key(headers, "chat/completions", body),
         items_at="messages",
@@ -204,7 +208,9 @@ def parse_chat(
     return ChatRequest(turn, with_usage)
 
 
-def _options(body: CreateChatCompletion, workflow: Workflow, hops: int) -> RequestOptions:
+def _options(
+    body: CreateChatCompletion, workflow: Workflow, hops: int, model: str
+) -> RequestOptions:
     tools = tuple(_tool(tool) for tool in body.tools or ())
     check_names(tools, workflow, "tools[{}].function.name")
     choice = _choice(body.tool_choice)
@@ -229,6 +235,7 @@ def _options(body: CreateChatCompletion, workflow: Workflow, hops: int) -> Reque
         # Every call in an answer of this API is the caller's to run.
         tool_items="hidden",
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        model=model,
     )
 
 

@@ -9,12 +9,18 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from twelvefold.core import Item
+from twelvefold.core import Item, check_file, check_image
 from twelvefold.web.http import raise_invalid
 from twelvefold.web.schemas.call_results import without_repeats
 from twelvefold.web.schemas.decode import InvalidValue, OpenObject, RequestObject
-from twelvefold.web.schemas.items import RESULT, Refusal, reject_images
-from twelvefold.web.schemas.types import CallId
+from twelvefold.web.schemas.items import (
+    RESULT,
+    Choices,
+    Refusal,
+    invalid_members,
+    reject_unaccepted,
+)
+from twelvefold.web.schemas.types import FILE_DATA, IMAGE_URL, NO_FILES, CallId
 
 # --- parts ----------------------------------------------------------------------------------------
 
@@ -24,14 +30,34 @@ class ChatText(RequestObject, tag="text"):
 
 
 class ChatImageUrl(RequestObject):
-    url: str
+    url: Annotated[str, IMAGE_URL]
     detail: Literal["auto", "low", "high"] | None = None
+
+    def __post_init__(self) -> None:
+        with invalid_members(image_url="url"):
+            check_image(self.url, None)
 
 
 class ChatImage(RequestObject, tag="image_url"):
-    """The demo model accepts it and does not see it; with any other model it returns 400."""
+    """An image for a model that takes images. The server does not fetch its URL."""
 
     image_url: ChatImageUrl
+
+
+class ChatFileData(RequestObject):
+    file_data: Annotated[str, FILE_DATA] | None = None
+    filename: str | None = None
+    file_id: Annotated[str, NO_FILES] | None = None
+
+    def __post_init__(self) -> None:
+        with invalid_members():
+            check_file(None, self.file_data, self.filename, self.file_id)
+
+
+class ChatFile(RequestObject, tag="file"):
+    """A file for a model that takes files."""
+
+    file: ChatFileData
 
 
 # --- calls ----------------------------------------------------------------------------------------
@@ -70,7 +96,7 @@ class _Message(RequestObject, tag_field="role", kw_only=True):
 
 
 class _InputMessage(_Message, kw_only=True):
-    content: str | list[ChatText | ChatImage]
+    content: str | list[ChatText | ChatImage | ChatFile]
 
     def items(self) -> list[Item]:
         return [_message(str(self.__struct_config__.tag), _content(self.content))]
@@ -124,6 +150,7 @@ class ToolMessage(_Message, tag="tool", kw_only=True):
         return [{"type": RESULT, "call_id": self.tool_call_id, "output": output}]
 
 
+_Part = ChatText | ChatImage | ChatFile | Refusal
 ChatMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
@@ -135,16 +162,15 @@ def reject_functions(messages: object) -> None:
             raise_invalid(text, f"messages[{index}].role", "unsupported_value")
 
 
-def items_of(messages: Sequence[ChatMessage], *, images: bool) -> tuple[Item, ...]:
-    """Return the items of messages in order, without repeated ones; `images`: images are accepted.
+def items_of(messages: Sequence[ChatMessage], choices: Choices) -> tuple[Item, ...]:
+    """Return the items of messages in order, without repeated ones.
 
-    Raises ApiError.
+    Raises ApiError, also for images and files that none of the models in `choices` takes.
     """
     items_by_message = [message.items() for message in messages]
     places = [f"messages[{n}]" for n, items in enumerate(items_by_message) for _ in items]
     items = [item for one in items_by_message for item in one]
-    if not images:
-        reject_images(items, places)
+    reject_unaccepted(items, choices, places)
     params = [f"{place}.tool_call_id" for place in places]
     return without_repeats(items, at="messages", params=params)
 
@@ -153,18 +179,18 @@ def _message(role: str, content: str | list[Item]) -> Item:
     return {"type": "message", "role": role, "content": content}
 
 
-def _content(
-    content: str | Sequence[ChatText | ChatImage | Refusal], text: str = "input_text"
-) -> str | list[Item]:
+def _content(content: str | Sequence[_Part], text: str = "input_text") -> str | list[Item]:
     return content if isinstance(content, str) else [_part(part, text) for part in content]
 
 
-def _part(part: ChatText | ChatImage | Refusal, text: str) -> Item:
+def _part(part: _Part, text: str) -> Item:
     match part:
         case ChatText():
             return {"type": text, "text": part.text}
         case ChatImage(image_url=image):
             detail = {} if image.detail is None else {"detail": image.detail}
             return {"type": "input_image", "image_url": image.url, **detail}
+        case ChatFile(file=file):
+            return {"type": "input_file", **msgspec.to_builtins(file)}
         case Refusal():
             return {"type": "refusal", "refusal": part.refusal}

@@ -4,16 +4,23 @@ Source: the `input` union of the OpenAI Responses API. An item that only OpenAI'
 returns 400: a model that lacks it would answer wrongly.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from twelvefold.core import Item
+from twelvefold.core import (
+    InvalidAttachment,
+    Item,
+    check_file,
+    check_image,
+    find_unaccepted,
+)
 from twelvefold.web.http import abbreviate, raise_invalid
 from twelvefold.web.schemas.decode import InvalidValue, RequestObject, Variants
-from twelvefold.web.schemas.types import CallId, ToolName
+from twelvefold.web.schemas.types import FILE_DATA, IMAGE_URL, NO_FILES, CallId, ToolName
 
 REFERENCE = "item_reference"
 ANSWER = "mcp_approval_response"
@@ -21,7 +28,8 @@ RESULT = "function_call_output"
 CALL_ITEMS = ("function_call", RESULT)
 """Items that are compared with the conversation's calls."""
 Status = Literal["in_progress", "completed", "incomplete", "calling", "failed"]
-_HOLDS_PARTS = {"message": "content", RESULT: "output"}
+Choices = Collection[frozenset[str]]
+"""The inputs that each of the models takes which may be asked."""
 
 
 # --- parts of a message ---------------------------------------------------------------------------
@@ -42,11 +50,40 @@ class Refusal(RequestObject, tag="refusal"):
 
 
 class InputImage(RequestObject, tag="input_image"):
-    """The demo model accepts it and does not see it; with any other model it returns 400."""
+    """An image for a model that takes images. The server does not fetch its URL."""
 
-    image_url: str | None = None
-    file_id: str | None = None
+    image_url: Annotated[str, IMAGE_URL] | None = None
+    file_id: Annotated[str, NO_FILES] | None = None
     detail: Literal["low", "high", "auto", "original"] | None = None
+
+    def __post_init__(self) -> None:
+        with invalid_members():
+            check_image(self.image_url, self.file_id)
+
+
+class InputFile(RequestObject, tag="input_file"):
+    """A file for a model that takes files: either `file_url`, or `file_data` and `filename`."""
+
+    file_data: Annotated[str, FILE_DATA] | None = None
+    filename: str | None = None
+    file_url: Annotated[str, Meta(description="http:// or https://; not fetched here.")] | None = (
+        None
+    )
+    file_id: Annotated[str, NO_FILES] | None = None
+
+    def __post_init__(self) -> None:
+        with invalid_members():
+            check_file(self.file_url, self.file_data, self.filename, self.file_id)
+
+
+@contextmanager
+def invalid_members(**names: str) -> Iterator[None]:
+    """Raise InvalidValue in place of InvalidAttachment; `names` are those of other members."""
+    try:
+        yield
+    except InvalidAttachment as error:
+        member = names.get(error.member, error.member)
+        raise InvalidValue(str(error), member, code=error.code) from None
 
 
 # --- items ----------------------------------------------------------------------------------------
@@ -64,7 +101,7 @@ class _Message(RequestObject, kw_only=True):
 
 class InputMessage(_Message, kw_only=True):
     role: Literal["user", "system", "developer"]
-    content: str | list[InputText | InputImage]
+    content: str | list[InputText | InputImage | InputFile]
 
 
 class InputAssistantMessage(_Message, kw_only=True):
@@ -82,7 +119,7 @@ class InputFunctionCall(RequestObject, tag="function_call"):
 
 class InputFunctionCallOutput(RequestObject, tag=RESULT):
     call_id: CallId
-    output: str | list[InputText | InputImage]
+    output: str | list[InputText | InputImage | InputFile]
     id: str | None = None
     status: Status | None = None
 
@@ -193,15 +230,13 @@ def plain_items(items: Sequence[InputItem]) -> list[Item]:
     return plain
 
 
-def reject_images(items: Sequence[Item], places: Sequence[str]) -> None:
-    """Raise ApiError for an image, for a model that accepts none; `places` names each item."""
-    for place, item in zip(places, items, strict=True):
-        key = _HOLDS_PARTS.get(item["type"], "")
-        parts = item.get(key)
-        for index, part in enumerate(parts if isinstance(parts, list) else ()):
-            if part["type"] == "input_image":
-                message = "images are not passed on to this server's model"
-                raise_invalid(message, f"{place}.{key}[{index}].type", "unsupported_value")
+def reject_unaccepted(items: Sequence[Item], choices: Choices, places: Sequence[str]) -> None:
+    """Raise ApiError for images and files that none of the models takes.
+
+    `places` has the parameter of each item.
+    """
+    if problem := find_unaccepted(items, choices):
+        raise_invalid(problem.message, f"{places[problem.index]}.{problem.at}", problem.code)
 
 
 # --- functions ------------------------------------------------------------------------------------

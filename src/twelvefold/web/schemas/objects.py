@@ -4,9 +4,9 @@ Source: the OpenAI API. Summaries of conversations, the journal and the probes a
 own.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from twelvefold.core import RunStatus
 from twelvefold.web.schemas.items import Refusal
@@ -286,6 +286,9 @@ class Model(Answer):
     object: Literal["model"]
     created: int
     owned_by: str
+    accepts: Annotated[
+        list[Literal["image", "file"]], Meta(description="The inputs beside text that it takes.")
+    ]
 
 
 class ModelList(Answer):

@@ -4,7 +4,7 @@ Source: the request body of `POST /responses` of the OpenAI API. A parameter is 
 unknown: none that would change the result is ignored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,7 @@ from twelvefold.web.schemas.decode import (
     parse_idempotency_key,
     tool_items_of,
 )
-from twelvefold.web.schemas.items import ANSWER, FunctionTool, InputItem, reject_images
+from twelvefold.web.schemas.items import ANSWER, Choices, FunctionTool, InputItem, reject_unaccepted
 from twelvefold.web.schemas.types import (
     PASSED,
     RETURNED,
@@ -173,28 +173,35 @@ class TurnRequest:
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
 
+AcceptedInputs = Callable[[str, str], Choices]
+"""Returns the inputs that each model of a run takes, by workflow and the model that was chosen."""
+
+
+def text_alone(_workflow: str, _model: str) -> Choices:
+    """Return the inputs of one model that takes neither images nor files."""
+    return (frozenset(),)
+
+
 def parse_turn(
     body: Mapping[str, Any],
     headers: Mapping[str, str],
     workflows: Mapping[str, Workflow],
-    *,
-    images: bool = False,
+    accepted: AcceptedInputs = text_alone,
 ) -> TurnRequest:
-    """Return the turn that a body requests; `images`: the model accepts images.
-
-    Raises ApiError for the first invalid parameter.
-    """
+    """Return the turn that a body requests. Raises ApiError for the first invalid parameter."""
     created = decode(body, CreateResponse)
     given: dict[str, Any] = msgspec.to_builtins(created)
     items = _items(given["input"])
-    if not images:
-        reject_images(items, [f"input[{n}]" for n in range(len(items))])
     workflow = workflow_of(created.model, workflows)
     _check_together(created)
+    chosen = chosen_model(created.model, workflows)
+    options = _options(given, items, workflow, headers, chosen)
+    choices = accepted(workflow.name, options.model)
+    reject_unaccepted(items, choices, [f"input[{n}]" for n in range(len(items))])
     return TurnRequest(
         workflow,
         items,
-        _options(given, items, workflow, headers),
+        options,
         bool(created.stream),
         bool(created.background),
         created.previous_response_id or "",
@@ -206,11 +213,33 @@ def parse_turn(
 
 def workflow_of(name: str, workflows: Mapping[str, Workflow]) -> Workflow:
     """Return the workflow that a model's name stands for. Raises ApiError."""
+    return _workflow_and_model(name, workflows)[0]
+
+
+def chosen_model(name: str, workflows: Mapping[str, Workflow]) -> str:
+    """Return the model that a name chooses, "" for that of the workflow. Raises ApiError."""
+    return _workflow_and_model(name, workflows)[1]
+
+
+def _workflow_and_model(name: str, workflows: Mapping[str, Workflow]) -> tuple[Workflow, str]:
     if workflow := workflows.get(name):
-        return workflow
-    known = ", ".join(workflows)
+        return workflow, ""
+    # The names of models have no slash, those of workflows may.
+    workflow_name, _, model = name.rpartition("/")
+    if (workflow := workflows.get(workflow_name)) and model in workflow.models:
+        return workflow, model
+    known = ", ".join(model_names(workflows))
     message = f"there is no model {abbreviate(name)}; there are: {known}"
     raise ApiError(404, message, code="model_not_found", param="model")
+
+
+def model_names(workflows: Mapping[str, Workflow]) -> list[str]:
+    """Return the names that `model` may have: each workflow, and its models for callers."""
+    return [
+        name
+        for workflow in workflows.values()
+        for name in (workflow.name, *(f"{workflow.name}/{model}" for model in workflow.models))
+    ]
 
 
 def check_names(tools: Sequence[Item], workflow: Workflow, param: str) -> None:
@@ -289,8 +318,12 @@ def _options(
     items: Sequence[Item],
     workflow: Workflow,
     headers: Mapping[str, str],
+    model: str,
 ) -> RequestOptions:
-    """Return the options of a body; `given`: its members that are not null, as plain objects."""
+    """Return the options of a body; `given`: its members that are not null, as plain objects.
+
+    `model` is the model that the caller chose.
+    """
     tools = tuple(given.get("tools", ()))
     check_names(tools, workflow, "tools[{}].name")
     if "tools" in given or not any(item["type"] == ANSWER for item in items):
@@ -305,5 +338,6 @@ def _options(
         previous=given.get("previous_response_id", ""),
         hops=hops_of(headers),
         tool_items=tool_items_of(headers),
+        model=model,
     )
     return DEFAULT_OPTIONS if options == DEFAULT_OPTIONS else options

@@ -9,6 +9,7 @@ from twelvefold.core import FinalStatus
 Json = dict[str, Any]
 ToolItems = Literal["mcp_call", "function", "hidden"]
 ToolOutputs = Literal["full", "summary", "none"]
+InputFiles = Literal["full", "summary", "none"]
 ResponseStatus = Literal["queued", "in_progress"] | FinalStatus
 ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -28,8 +29,18 @@ RETURNED = Meta(description="Returned in the response, without effect.")
 UNUSED = Meta(description="Accepted, without effect.")
 STREAM = Meta(description="Answer with server-sent events.")
 TOOL_CHOICE = Meta(description="Applies to the server's tools, too.")
+IMAGE_URL = Meta(
+    description="http:// or https://, or a data URL with base64 of a PNG, JPEG, WebP or GIF."
+)
+FILE_DATA = Meta(
+    description="A data URL with base64 of a PDF, text, Markdown, CSV or JSON; needs `filename`."
+)
+NO_FILES = Meta(description="Not supported: this server has no Files API.")
 
-ModelName = Annotated[str, Meta(description="A workflow's name, as `GET /v1/models` lists it.")]
+ModelName = Annotated[
+    str,
+    Meta(description="A workflow, or `workflow/model`, as `GET /v1/models` lists them."),
+]
 Id = Annotated[str, Meta(min_length=1)]
 CallId = Annotated[str, Meta(pattern=_CALL_ID)]
 ToolName = Annotated[str, Meta(pattern=_TOOL_NAME)]

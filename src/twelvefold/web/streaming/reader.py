@@ -26,7 +26,7 @@ from twelvefold.core import Entry, JournalDelta, Listener, RunId, RunStarted, St
 from twelvefold.errors import ServiceFault, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.projection.objects import ResponseView
+from twelvefold.web.projection.objects import ResponseView, label_of
 from twelvefold.web.projection.response import ResponseProjection, without_input
 from twelvefold.web.schemas import Json, ToolItems
 from twelvefold.web.state import WAITS, Waits, Web
@@ -272,7 +272,7 @@ def build_view(
     tool_items: str = "",
 ) -> ResponseView:
     """Return how this process shows a run; `tool_items` "": as the run's own request wants it."""
-    label, outputs = started.workflow, settings.tool_outputs
+    label, outputs = label_of(started.workflow, started.options), settings.tool_outputs
     chosen = tool_items or started.options.tool_items or settings.tool_items
     return ResponseView(label, cast("ToolItems", chosen), outputs, background, started)
 

@@ -6,6 +6,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from pydantic import TypeAdapter
 
+from tests.attachments import PDF, file, image
 from tests.services.model.builders import (
     ENROL,
     HASH,
@@ -152,6 +153,13 @@ def test_reasoning_and_other_items_of_the_responses_api_are_not_sent() -> None:
                 {"type": "text", "text": "what is"},
                 {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}},
                 {"type": "image_url", "image_url": {"url": "data:y"}},
+            ],
+        ),
+        (
+            [file(), image("https://example.org/a.png")],
+            [
+                {"type": "file", "file": {"filename": "bill.pdf", "file_data": PDF}},
+                {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
             ],
         ),
         (

@@ -38,7 +38,7 @@ from tests.services.model.streams import (
     typed,
 )
 from twelvefold.core.ports import ModelReply
-from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
+from twelvefold.errors import ModelRejected, ModelTooLarge, ModelUnavailable, ServiceFault
 from twelvefold.services.model import open_model
 from twelvefold.services.model.items import function_call, message
 from twelvefold.services.model.openai import Api, OpenAIModel
@@ -366,7 +366,7 @@ BAD = {"message": "Invalid schema\nfor function", "code": "invalid_function_para
          "{url} refuses the request: Invalid schema for function"),
         (answers(422, b'{"detail": [{"msg": "no"}]}'), ModelRejected,
          "{url} refuses the request: [{{'msg': 'no'}}]"),
-        (answers(413, b"", kind="text/html"), ModelRejected, "{url} refuses the request: HTTP 413"),
+        (answers(413, b"", kind="text/html"), ModelTooLarge, "{url} refuses the request: HTTP 413"),
         (refused(500, {"message": "Broken"}, x_should_retry="false"), ModelUnavailable,
          "{url} does not allow a retry: Broken"),
         (refused(302, location="https://elsewhere/v1"), ModelUnavailable,

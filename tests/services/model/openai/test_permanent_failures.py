@@ -8,7 +8,7 @@ import pytest
 from tests.services.model.builders import RecordingListener, fast_settings, model_request
 from tests.services.model.mock_server import Behaviour, Call, MockServer, answers, refuses, streams
 from tests.services.model.streams import FakeReply, chat_events, sse
-from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
+from twelvefold.errors import ModelRejected, ModelTooLarge, ModelUnavailable, ServiceFault
 from twelvefold.services.model.openai import OpenAIModel
 
 HI = streams(chat_events(FakeReply("Hi")))
@@ -131,7 +131,8 @@ async def test_an_overloaded_server_rejects_nothing(server: MockServer, status: 
 async def test_a_permanent_4xx_is_not_retried(server: MockServer, status: int) -> None:
     server.will(refuses(status, {"message": "No"}))
 
-    assert type(await fault_of(server)) is ModelRejected
+    kind = ModelTooLarge if status == 413 else ModelRejected
+    assert type(await fault_of(server)) is kind
     assert len(server.calls) == 1
 
 
@@ -210,7 +211,7 @@ async def test_a_context_overflow_names_its_setting(
 
     fault = await fault_of(server)
 
-    assert type(fault) is ModelRejected
+    assert type(fault) is ModelTooLarge
     assert str(fault).startswith(
         f"{server.url}: the request exceeds the model's context window; "
         f"set OPENAI_CONTEXT_TOKENS to {tokens}: "

@@ -6,6 +6,8 @@ import pytest
 from openai.types.responses import FunctionToolParam, ResponseInputItemParam
 from pydantic import TypeAdapter
 
+from tests.attachments import file, image
+from tests.attachments import message as attached
 from tests.services.model.builders import (
     ENROL,
     HASH,
@@ -73,6 +75,14 @@ def test_a_request_asks_for_an_unstored_stream() -> None:
             }
         ],
     }
+
+
+def test_images_and_files_are_sent_as_they_are() -> None:
+    look = attached(image(detail="low"), file(), {"type": "input_file", "file_url": "https://a/b"})
+    result = {**output("call_1", ""), "output": [image("https://example.org/a.png")]}
+    call = function_call("call_1", "enrol", "{}")
+
+    assert sent(model_request(look, call, result))["input"] == [look, call, result]
 
 
 def test_a_conversation_is_sent_without_server_state() -> None:

@@ -1,6 +1,7 @@
 """Runs and their leases, on every database."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -505,3 +506,33 @@ async def test_names_of_the_maximum_length_are_stored(store: Store) -> None:
     record = await store.run(run)
     assert (record.principal, record.workflow, record.release) == ("é" * 255, "w" * 255, "r" * 255)
     assert (record.usage, record.error) == (spent, "😀" * 10_000)
+
+
+async def test_the_usage_of_a_run_is_recorded_beside_the_journal(store: Store) -> None:
+    lease = await leased(store)
+
+    await store.record_usage(lease, Usage(900, 100))
+    await store.record_usage(lease, Usage(900, 100))  # a repetition changes no row
+
+    record = await store.run(lease.run)
+    assert (record.usage, record.status, record.leased) == (Usage(900, 100), "running", True)
+    assert (await store.load(lease.run.thread)).head == 1
+
+
+async def test_usage_is_recorded_while_a_cancel_is_requested(store: Store) -> None:
+    lease = await leased(store)
+    await store.ask_cancel(lease.run)
+
+    await store.record_usage(lease, Usage(900, 100))
+
+    assert (await store.run(lease.run)).usage == Usage(900, 100)
+
+
+async def test_a_process_that_lost_its_run_records_no_usage(store: Store) -> None:
+    lease = await leased(store)
+    other = replace(lease, token=LeaseToken("another"))
+
+    with pytest.raises(LeaseLost, match="another process has taken it over"):
+        await store.record_usage(other, Usage(900, 100))
+
+    assert (await store.run(lease.run)).usage == Usage()

@@ -37,7 +37,8 @@ class Conversation:
     """The last messages of the user and the model, and the results of calls.
 
     `new_results` follow the user's last message. `model_text` is empty before the first reply.
-    `tools` are the available tools by name. `has_image`: the user's message has an image.
+    `tools` are the available tools by name. `attachments`: the user's message has images or files
+    of these types.
     """
 
     user_text: str
@@ -45,7 +46,7 @@ class Conversation:
     earlier_results: tuple[CallResult, ...]
     new_results: tuple[CallResult, ...]
     tools: Mapping[str, Mapping[str, Any]]
-    has_image: bool = False
+    attachments: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,14 @@ def parse_conversation(body: Mapping[str, Any]) -> Conversation:
         earlier_results=tuple(_parse_results(items[:turn])),
         new_results=tuple(_parse_results(items[turn:])),
         tools={str(tool["name"]): tool for tool in body.get("tools") or () if tool.get("name")},
-        has_image=bool(items) and _has_image(items[turn].get("content")),
+        attachments=_attachments(items[turn].get("content")) if items else frozenset(),
     )
 
 
-def _has_image(content: Any) -> bool:
+def _attachments(content: Any) -> frozenset[str]:
     parts = content if isinstance(content, list) else []
-    return any(isinstance(part, dict) and part.get("type") == "input_image" for part in parts)
+    types = {str(part.get("type")) for part in parts if isinstance(part, dict)}
+    return frozenset(types & {"input_image", "input_file"})
 
 
 def _items(body: Mapping[str, Any]) -> list[Item]:

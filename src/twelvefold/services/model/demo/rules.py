@@ -34,6 +34,9 @@ NOTICE = (
 NO_IMAGE_SUPPORT = (
     "I cannot see images: my rules read words alone. Tell me what you would like in words."
 )
+NO_FILE_SUPPORT = (
+    "I cannot read files: my rules read words alone. Tell me what you would like in words."
+)
 _CATALOGUE_TOOLS = {"find_courses", "get_course"}
 _ENROLMENT_TOOLS = _CATALOGUE_TOOLS | {
     "my_enrolments",
@@ -72,8 +75,9 @@ def _format_text(body: Mapping[str, Any], conversation: Conversation, answer: st
 
 
 def _choose_reply(conversation: Conversation) -> Call | str:
-    if conversation.has_image and not conversation.new_results:
-        return NO_IMAGE_SUPPORT
+    if conversation.attachments and not conversation.new_results:
+        has_image = "input_image" in conversation.attachments
+        return NO_IMAGE_SUPPORT if has_image else NO_FILE_SUPPORT
     if not conversation.tools.keys() >= _CATALOGUE_TOOLS:
         return choose_call(conversation)
     return _call_of_other_tool(conversation) or enrolment_reply(conversation)

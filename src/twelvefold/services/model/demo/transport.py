@@ -17,6 +17,7 @@ Rules = Callable[[dict[str, Any]], Sequence[Item]]
 
 MODEL_NAME = "demo"
 _CHARS_PER_TOKEN = 4
+_DATA_URL = re.compile(rb'"data:[^"]{256,}"')
 
 
 def open_demo(rules: Rules | None = None) -> OpenAIModel:
@@ -81,7 +82,7 @@ def response_events(items: Sequence[Item], body: bytes) -> Iterator[bytes]:
         "tools": [],
         "usage": None,
     }
-    done = {"status": "completed", "output": output, "usage": _usage(len(body), len(written))}
+    done = {"status": "completed", "output": output, "usage": _usage(body, len(written))}
     events = [
         ("response.created", {"response": response}),
         ("response.in_progress", {"response": response}),
@@ -129,8 +130,10 @@ def _pieces(text: str) -> list[str]:
     return re.findall(r"\s*\S+\s*|\s+", text)
 
 
-def _usage(read: int, written: int) -> dict[str, Any]:
-    tokens_in, tokens_out = read // _CHARS_PER_TOKEN, written // _CHARS_PER_TOKEN
+def _usage(read: bytes, written: int) -> dict[str, Any]:
+    # The rules do not read images and files.
+    text = len(read) - sum(map(len, _DATA_URL.findall(read)))
+    tokens_in, tokens_out = text // _CHARS_PER_TOKEN, written // _CHARS_PER_TOKEN
     return {
         "input_tokens": tokens_in,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},

@@ -27,7 +27,9 @@ class PendingRequest:
     """An encoded request. `optional_parts` may be left out; `omitted` names those left out.
 
     `lost_usage` is the usage of the failed attempts. `only_status_500`: every attempt so far got
-    HTTP 500, which may mean that the server fails on this request only.
+    HTTP 500, which may mean that the server fails on this request only. `max_attempts` is the limit
+    of a request that another model can answer, 0 for that of the settings. `current` is the attempt
+    whose usage is not part of `lost_usage` yet.
     """
 
     body: bytes
@@ -35,12 +37,23 @@ class PendingRequest:
     optional_parts: tuple[OptionalPart, ...]
     omitted: frozenset[str]
     lost_usage: Usage
+    max_attempts: int = 0
     attempts: int = 0
     only_status_500: bool = True
+    current: "Attempt | None" = None
+
+    def cancellation_cause(self) -> ServiceFault | None:
+        """Return the cause of a cancellation, with the usage so far; None if there is none."""
+        if self.current is not None:
+            self.lost_usage += self.current.usage_if_failed(self.body)
+        if not self.lost_usage.total_tokens:
+            return None
+        return self.with_lost_usage(ModelUnavailable("the reply was cancelled"))
 
     def record_failure(self, attempt: "Attempt", fault: RetryableError | ServiceFault) -> None:
         """Add the usage of a failed attempt."""
         is_500 = isinstance(fault, RetryableError) and fault.status == 500
+        self.current = None
         self.lost_usage += attempt.usage_if_failed(self.body)
         self.only_status_500 = self.only_status_500 and is_500
 

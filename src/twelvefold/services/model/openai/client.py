@@ -52,6 +52,8 @@ from twelvefold.services.model.openai.settings import ModelSettings
 log = get_logger(__name__)
 _FORMATS = {"responses": RESPONSES, "chat": CHAT}
 _UNREACHABLE_ATTEMPTS = 3
+_MAX_REPLACEABLE_DELAY_S = 5.0
+"""The longest delay that a server may request if another model can be asked instead."""
 _STATUSES_NOT_ABOUT_THE_BODY = (401, 402, 403, 407, 408, 409, 413, 425, 429, 502, 503, 504)
 _MAX_ERROR_BYTES = 16 << 20
 HOPS_HEADER = "x-twelvefold-hops"
@@ -129,12 +131,19 @@ class OpenAIModel:
         if omitted:
             optional = tuple(part for part in optional if part not in omitted)
         headers = {HOPS_HEADER: str(request.hops + 1)}
-        return PendingRequest(body, headers, optional, names, lost_usage)
+        return PendingRequest(body, headers, optional, names, lost_usage, request.attempts)
 
     async def _send_with_retries(self, pending: PendingRequest, listener: Listener) -> ModelReply:
+        try:
+            return await self._send_until_complete(pending, listener)
+        except asyncio.CancelledError as cancelled:
+            cancelled.__cause__ = pending.cancellation_cause()
+            raise
+
+    async def _send_until_complete(self, pending: PendingRequest, listener: Listener) -> ModelReply:
         request_hash = sha256(pending.body).hexdigest()
         while True:
-            attempt = Attempt(self._format.new_reader(listener.text))
+            attempt = pending.current = Attempt(self._format.new_reader(listener.text))
             pending.attempts += 1
             try:
                 await self._send(pending, attempt)
@@ -225,20 +234,23 @@ class OpenAIModel:
 
     async def _retry_delay_s(self, fault: RetryableError, pending: PendingRequest) -> float:
         """Return the delay before the next attempt. Raises ServiceFault if there is none."""
-        attempt = pending.attempts
-        max_attempts = self._settings.max_attempts
-        if isinstance(fault, ServerUnreachable):
-            max_attempts = min(max_attempts, _UNREACHABLE_ATTEMPTS)
         if pending.will_fail_again(fault):
             raise pending.with_lost_usage(self._rejected(fault)) from None
-        if attempt >= max_attempts:
+        if self._is_last_attempt(fault, pending):
             raise pending.with_lost_usage(await self._final_error(fault, pending)) from None
         if fault.retry_after_s is not None:
             return fault.retry_after_s
-        if isinstance(fault, ConnectionDropped) and attempt == 1:
+        if isinstance(fault, ConnectionDropped) and pending.attempts == 1:
             return 0.0
         settings = self._settings
-        return Backoff(settings.backoff_s, settings.max_backoff_s).pause_s(attempt)
+        return Backoff(settings.backoff_s, settings.max_backoff_s).pause_s(pending.attempts)
+
+    def _is_last_attempt(self, fault: RetryableError, pending: PendingRequest) -> bool:
+        max_attempts = pending.max_attempts or self._settings.max_attempts
+        if isinstance(fault, ServerUnreachable):
+            max_attempts = min(max_attempts, _UNREACHABLE_ATTEMPTS)
+        is_long = (fault.retry_after_s or 0.0) > _MAX_REPLACEABLE_DELAY_S
+        return pending.attempts >= max_attempts or (pending.max_attempts > 0 and is_long)
 
     async def _final_error(self, fault: RetryableError, pending: PendingRequest) -> ServiceFault:
         """Return the error after the last attempt.
@@ -246,7 +258,11 @@ class OpenAIModel:
         If the server returned HTTP 500 each time and answers a probe, it will never accept this
         request, and no other process should retry it.
         """
-        if pending.only_status_500 and await self._answers_probe(pending):
+        if (
+            pending.only_status_500
+            and not pending.max_attempts
+            and await self._answers_probe(pending)
+        ):
             return self._rejected(fault)
         verb = "cannot reach" if isinstance(fault, ServerUnreachable) else "no reply from"
         failed = f"{verb} {self._context.server} in {pending.attempts} attempts"

@@ -33,7 +33,9 @@ _MESSAGE_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "functi
     *("annotations", "audio", "images", "name", "index")
 }
 _CALL_FIELDS = frozenset({"index", "id", "type", "function", "name", "arguments"})
-_PART_FIELDS = frozenset({"messages", "text", "image_url", "url", "detail", "tool_call_id"})
+_PART_FIELDS = frozenset({"messages", "text", "image_url", "url", "detail", "tool_call_id"}) | {
+    *("file", "file_data", "filename")
+}
 _SENT_MESSAGE_FIELDS = frozenset({"role", "content", "tool_calls", "tool_call_id"})
 _REASONING_FIELDS = ("reasoning_content", "reasoning_details", "extra_content")
 _REASONING_TEXT_FIELDS = ("reasoning_content", "reasoning")

@@ -172,6 +172,11 @@ class Runs(Threads, IdempotentRequests):
             raise StoreUnavailable(f"run {lease.run}: its lease was not renewed").loggable()
         return True
 
+    async def record_usage(self, lease: Lease, usage: Usage) -> None:
+        values = {"token": lease.token, "usage": encode_usage(usage), **run_key(lease.run)}
+        if not await self._execute("fence_run", write_fence=0, cancels=1, **values):
+            raise LeaseLost(f"run {lease.run}: another process has taken it over").loggable()
+
     async def release(
         self,
         lease: Lease,

@@ -1,14 +1,16 @@
-// The message field: Enter sends, Shift and Enter add a line.
+// The message field: Enter sends, Shift and Enter add a line. `attachments` are sent with the text.
+import { Attachments } from "./attachments.js";
 
 const GROWS_WITH_CONTENT = CSS.supports("field-sizing", "content");
 const MAX_ROWS = 6;
 
 export class Composer {
-  constructor({ form, field, button, hint }, { send, stop }) {
+  constructor({ form, field, button, hint, attachments }, { send, stop, onError }) {
     this.field = field;
     this.button = button;
     this.hint = hint;
     this.send = send;
+    this.attachments = new Attachments({ ...attachments, field }, { onChange: () => this.render(), onError });
     this.state = "ready";
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -25,16 +27,21 @@ export class Composer {
 
   submit() {
     const text = this.field.value.trim();
-    if (!text || this.state !== "ready") return;
+    if (!this.isComplete || this.state !== "ready") return;
     this.field.value = "";
-    this.render();
-    this.send(text);
+    this.send(text, this.attachments.takeAll());
+  }
+
+  /** Whether there is something to send, and each chosen file has been read. */
+  get isComplete() {
+    const { parts, isReading } = this.attachments;
+    return !isReading && (this.field.value.trim() !== "" || parts.length > 0);
   }
 
   /** Put back a message that was not sent, unless the field has a new text. */
-  restore(text) {
+  restore(text, parts) {
     if (!this.field.value) this.field.value = text;
-    this.render();
+    this.attachments.restore([...parts, ...this.attachments.parts]);
   }
 
   /** Set the state: `ready`, `busy` during a response, `stopping`, or `waiting` for approval. */
@@ -49,7 +56,7 @@ export class Composer {
     this.button.textContent = this.state === "stopping" ? "Stopping" : busy ? "Stop" : "Send";
     this.button.classList.toggle("stop", busy);
     // Not the attribute `disabled`: a focused button would lose the focus.
-    const idle = this.state === "ready" && !this.field.value.trim();
+    const idle = this.state === "ready" && !this.isComplete;
     this.button.setAttribute("aria-disabled", String(idle || ["waiting", "stopping"].includes(this.state)));
     this.hint.textContent = this.state === "waiting" ? "Allow or deny the request above first." : "";
   }

@@ -10,6 +10,8 @@ const INCOMPLETE_REASONS = {
   content_filter: "the model's provider withheld the rest",
 };
 
+const inputOf = (content) => (typeof content === "string" ? content : [{ role: "user", content }]);
+
 /**
  * `listener` has four callbacks: `onChange()` after a change of state, `onEvent(event)` when the
  * journal has grown, `onConnection(error)` when the connection is lost (null when it is back), and
@@ -77,7 +79,8 @@ export class Conversation {
   /** Send again the request that a reload interrupted; the server executes it once. */
   async resend(pending, controller) {
     const { input } = JSON.parse(pending.body);
-    const node = typeof input === "string" ? this.thread.addUserMessage(input) : null;
+    const content = typeof input === "string" ? input : input[0].content;
+    const node = content ? this.thread.addUserMessage(content) : null;
     const last = this.resource.response;
     try {
       await this.follow(pending, controller, (response) => response === last && node?.remove());
@@ -87,15 +90,16 @@ export class Conversation {
     }
   }
 
-  /** Send a message; the first one creates the conversation. */
-  async sendMessage(text, model) {
-    const node = this.thread.addUserMessage(text);
+  /** Send a message; the first one creates the conversation. `parts` are images and files. */
+  async sendMessage(text, parts, model) {
+    const content = parts.length ? [...(text ? [{ type: "input_text", text }] : []), ...parts] : text;
+    const node = this.thread.addUserMessage(content);
     this.isBusy = true;
     this.isSent = false;
     this.listener.onChange();
     try {
       if (!this.resource) await this.create();
-      await this.send(text, this.resource.model || model);
+      await this.send(inputOf(content), this.resource.model || model);
     } catch (error) {
       // The user has opened another conversation, where this error does not belong.
       if (error.name === "AbortError") return;

@@ -31,5 +31,12 @@ export function formatDuration(ms) {
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
 }
 
+/** Return 70 bytes, 12 kB, 1.3 MB. */
+export function formatBytes(bytes) {
+  if (bytes < 1000) return plural(bytes, "byte");
+  if (bytes < 1_000_000) return `${Math.round(bytes / 1000)} kB`;
+  return `${Number((bytes / 1_000_000).toFixed(1))} MB`;
+}
+
 export const plural = (number, one, many = `${one}s`) =>
   `${formatCount(number)} ${number === 1 ? one : many}`;

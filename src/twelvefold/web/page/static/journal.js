@@ -75,7 +75,7 @@ export class Journal {
       if (entry.position <= this.position) continue;
       this.position = entry.position;
       this.steps += 1;
-      this.tokens += entry.usage?.total_tokens ?? 0;
+      this.tokens += tokensOf(entry);
       if (entry.type !== "ApprovalAnswered") this.tookMs += entry.took_ms ?? 0;
       if (entry.type === "RunStarted") this.list.append(turnHeading(entry));
       this.list.append(this.entryElement(entry));
@@ -189,6 +189,12 @@ function replyTitle(names, problems) {
   return problems.length ? "Model replied: no valid output" : "Model replied";
 }
 
+/** Return the tokens of a reply and of the models that were asked before it. */
+function tokensOf(entry) {
+  const attempts = (entry.attempts ?? []).map(({ usage = {} }) => (usage.input_tokens ?? 0) + (usage.output_tokens ?? 0));
+  return attempts.reduce((sum, tokens) => sum + tokens, entry.usage?.total_tokens ?? 0);
+}
+
 function describeReply(entry) {
   const { usage = {}, calls = [], text = "", problems = [] } = entry;
   const cached = usage.cached_tokens ? ` (${formatCount(usage.cached_tokens)} cached)` : "";
@@ -197,6 +203,7 @@ function describeReply(entry) {
   return step(
     replyTitle(names, problems),
     `${entry.model} · ${tokens}`,
+    (entry.attempts ?? []).map((attempt) => block(`No reply from ${attempt.model}`, attempt.error)).flat(),
     text ? block("Text", text) : [],
     problems.length ? block("Problems", problems.join("\n")) : [],
     calls.map((call) => block(call.tool, indented(prettyJson(call.arguments)))).flat(),

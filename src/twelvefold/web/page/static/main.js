@@ -37,19 +37,28 @@ const conversation = new Conversation(thread, {
   },
 });
 const composer = new Composer(
-  { form: byId("composer"), field: byId("message"), button: byId("send"), hint: byId("hint") },
-  { send: sendMessage, stop },
+  {
+    form: byId("composer"),
+    field: byId("message"),
+    button: byId("send"),
+    hint: byId("hint"),
+    attachments: { list: byId("attachments"), input: byId("files"), button: byId("attach"), target: byId("chat") },
+  },
+  { send: sendMessage, stop, onError: showError },
 );
+
+/** The inputs beside text that each model takes. */
+const acceptsByModel = new Map();
 
 // Actions of the user
 
-async function sendMessage(text) {
+async function sendMessage(text, parts = []) {
   showError(null);
   try {
-    await conversation.sendMessage(text, byId("model").value);
+    await conversation.sendMessage(text, parts, byId("model").value);
   } catch (error) {
     showError(error);
-    if (!conversation.isSent) composer.restore(text);
+    if (!conversation.isSent) composer.restore(text, parts);
     // Another client has continued the conversation: show its response.
     if (error.status === 409) conversation.refresh().catch(() => {});
   } finally {
@@ -115,6 +124,7 @@ function composerState({ isStopping, isBusy, isWaiting }) {
 function render() {
   const { isBusy, resource, id } = conversation;
   composer.setState(composerState(conversation));
+  byId("attach").hidden = !acceptsByModel.get(resource?.model || byId("model").value)?.length;
   thread.isStreaming = isBusy;
   byId("welcome").hidden = !thread.isEmpty || isBusy || id !== null;
   byId("working").hidden = !isBusy || thread.list.querySelector(".streaming") !== null;
@@ -159,10 +169,12 @@ async function withErrors(promise) {
 }
 
 async function showModels() {
-  const names = (await api.models()).map((model) => model.id);
+  const models = await api.models();
+  const names = models.map((model) => model.id);
+  models.forEach(({ id, accepts }) => acceptsByModel.set(id, accepts ?? []));
   byId("model").replaceChildren(...names.map((name) => h("option", { value: name }, escape(name))));
   byId("model-choice").hidden = names.length < 2;
-  byId("model").addEventListener("change", showExamples);
+  byId("model").addEventListener("change", () => (showExamples(), render()));
   showExamples();
 }
 

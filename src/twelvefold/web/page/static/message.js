@@ -1,4 +1,5 @@
-// A message: a user's text as typed, or the assistant's text as it arrives.
+// A message: a user's text as typed, with images and files, or the assistant's text as it arrives.
+import { attachmentElement, isAttachment, labelOf } from "./attachments.js";
 import { h, put, visuallyHidden } from "./dom.js";
 import { showText } from "./text.js";
 import { structuredValue } from "./value.js";
@@ -10,17 +11,23 @@ export class Message {
     this.isAssistant = item.role === "assistant";
     this.text = "";
     this.body = h("div", { class: "text" });
+    this.attachments = h("div", { class: "attachments", hidden: true });
     this.interruption = h("p", { class: "muted" }, "Interrupted here.");
     const speaker = SPEAKERS[item.role] ?? "Assistant";
     const attributes = { class: `message ${this.isAssistant ? "assistant" : "user"}` };
-    this.node = h("li", attributes, visuallyHidden(`${speaker}: `), this.body);
+    this.node = h("li", attributes, visuallyHidden(`${speaker}: `), this.attachments, this.body);
     this.put(item);
   }
 
   /** Show the item's current state in place of the earlier one. */
   put(item) {
-    this.text = textOf(item.content);
+    const parts = Array.isArray(item.content) ? item.content : [];
+    const attached = parts.filter(isAttachment);
+    this.text = textOf(attached.length ? parts.filter((part) => !isAttachment(part)) : item.content);
     this.isDone = item.status === "completed";
+    this.attachments.hidden = !attached.length;
+    put(this.attachments, attached.map(attachmentElement));
+    this.body.hidden = !this.text && attached.length > 0;
     this.render();
     this.node.classList.toggle("streaming", item.status === "in_progress");
     const interrupted = this.isAssistant && item.status === "incomplete";
@@ -44,8 +51,11 @@ export class Message {
   }
 }
 
+const textOfPart = (part) =>
+  part.text ?? part.refusal ?? (isAttachment(part) ? `[${labelOf(part)}]` : `[${part.type}]`);
+
 /** Return the text of an item's content, which is a string or a list of parts. */
 export function textOf(content) {
   if (typeof content === "string") return content;
-  return (content ?? []).map((part) => part.text ?? part.refusal ?? `[${part.type}]`).join("\n");
+  return (content ?? []).map(textOfPart).join("\n");
 }

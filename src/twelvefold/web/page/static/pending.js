@@ -10,7 +10,12 @@ export function newIdempotencyKey() {
 }
 
 export function savePending(conversation, request) {
-  sessionStorage.setItem(storageName(conversation), JSON.stringify(request));
+  try {
+    sessionStorage.setItem(storageName(conversation), JSON.stringify(request));
+  } catch {
+    // A request with images may exceed the storage: a reload cannot send it again.
+    deletePending(conversation);
+  }
 }
 
 export function deletePending(conversation) {

@@ -97,9 +97,9 @@ export class Thread {
   }
 
   /** Show a message before the server has confirmed it; returns its element. */
-  addUserMessage(text) {
+  addUserMessage(content) {
     this.isAtEnd = true;
-    const message = new Message({ role: "user", content: text });
+    const message = new Message({ role: "user", content });
     this.list.append(message.node);
     return message.node;
   }

@@ -164,6 +164,9 @@ def _part(part: Item) -> Item:
         case "input_image":
             image = {"url": part.get("image_url"), "detail": part.get("detail")}
             return {"type": "image_url", "image_url": {k: v for k, v in image.items() if v}}
+        case "input_file":
+            file = {key: part[key] for key in ("filename", "file_data") if key in part}
+            return {"type": "file", "file": file}
         case _:
             return part
 

@@ -9,11 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from twelvefold.core import Usage
+from twelvefold.core import IMAGE_TOKENS, Usage
 
 BYTES_PER_TOKEN = 3
-_IMAGE_TOKENS = 1_500
-"""About the cost of a large image, which does not depend on the length of its base64."""
 _IMAGE_DATA_URL = re.compile(rb'"data:[^"]{256,}"')
 
 _INPUT_FIELDS = (
@@ -79,7 +77,7 @@ def with_estimates(usage: Usage, request: bytes, received_bytes: int) -> Usage:
 
 def _request_tokens(request: bytes) -> int:
     images = _IMAGE_DATA_URL.findall(request)
-    return _tokens(len(request) - sum(map(len, images))) + _IMAGE_TOKENS * len(images)
+    return _tokens(len(request) - sum(map(len, images))) + IMAGE_TOKENS * len(images)
 
 
 def _tokens(size: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.errors import ModelRejected, ModelUnavailable
+from twelvefold.errors import ModelRejected, ModelTooLarge, ModelUnavailable
 from twelvefold.services.model.errors import DECODE_ERRORS, RetryableError
 from twelvefold.services.model.lenient_json import repair_surrogates
 from twelvefold.services.model.openai.failures.error_object import find_error
@@ -174,10 +174,12 @@ def _request_error(
 ) -> ModelRejected | SuspectedRequestError | None:
     """Return the error if a retry cannot succeed. Some servers report that with a 5xx."""
     if status != 429 and is_context_overflow(response.error):
-        return ModelRejected(
+        return ModelTooLarge(
             f"{context.server}: the request exceeds the model's context window; "
             f"{overflow_remedy(response.error)}: {message}"
         )
+    if status == 413:
+        return ModelTooLarge(f"{context.server} refuses the request: {message}")
     if status < 500:
         return None
     if is_client_error(response.error):

@@ -29,7 +29,8 @@ _STANDARD_FIELDS: dict[str, frozenset[str]] = {
 }
 """Fields that every server accepts. Other fields are returned to their provider only."""
 
-_KNOWN_NAMES = frozenset({"status", "role", "text", "image_url"}).union(*_STANDARD_FIELDS.values())
+_PART_NAMES = ("text", "image_url", "detail", "file_data", "file_url", "filename")
+_KNOWN_NAMES = frozenset({"status", "role", *_PART_NAMES}).union(*_STANDARD_FIELDS.values())
 
 
 def encode_body(
