@@ -27,11 +27,19 @@ class FanOut:
     not called again. Its workflow names the other workflows in `children`.
 
     Example:
+        import asyncio
+
+        from twelvefold import FanOut, Workflow, tool
+
+        lookup = Workflow("lookup", "You look products up.", ())
 
         @tool(effect="pure")
         async def compare(products: list[str]) -> FanOut:
-            \"""Look up several products at once.\"""
-            return FanOut(tuple(lookup.task(product) for product in products))
+            \"\"\"Look up several products at once.\"\"\"
+            return FanOut(lookup.task(product) for product in products)
+
+        workflow = Workflow("shop", "You sell.", (compare,), children=(lookup,))
+        assert len(asyncio.run(compare(["a lamp", "a rug"])).tasks) == 2
     """
 
     tasks: tuple[Task, ...]
