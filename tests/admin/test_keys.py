@@ -27,7 +27,7 @@ async def test_a_key_is_found_by_its_hash(store: Store) -> None:
 
     assert re.fullmatch(r"tw_[A-Za-z0-9_-]{43}", token)
     assert await store.find_key(hashlib.sha256(token.encode()).hexdigest()) == key
-    assert (key.name, key.principal, key.scopes) == ("shop", "ann", ("runs", "approve"))
+    assert (key.name, key.principal, key.scopes) == ("shop", "ann", ("runs", "approve", "signal"))
 
 
 async def test_the_key_itself_is_not_stored(store: Store) -> None:
@@ -46,7 +46,7 @@ async def test_keys_are_unique(store: Store) -> None:
 
 
 async def test_scopes_are_stored_once_and_in_order(store: Store) -> None:
-    _, key = await create_key(store, "shop", "ann", ["approve", "runs", "approve"])
+    _, key = await create_key(store, "shop", "ann", ["signal", "approve", "runs", "approve"])
 
     assert key.scopes == SCOPES
 

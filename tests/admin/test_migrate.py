@@ -16,6 +16,7 @@ from twelvefold.boot import SCHEMA, this_release
 from twelvefold.core.ports import Release, Schema, Store
 from twelvefold.errors import SettingsError, StoreRefused
 from twelvefold.services.store.migrate import SERVES
+from twelvefold.services.store.migrate import migrate as migrate_store
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -36,7 +37,7 @@ async def test_a_new_file_gets_tables_and_the_records_of_its_workflow(tmp_path: 
     async with open_services(settings, with_model=False) as services:
         await prepare(settings, services)
 
-        assert await services.store.schema() == Schema(SCHEMA, SERVES)
+        assert await services.store.schema() == Schema(SCHEMA, SCHEMA)
         assert await count_sections(services.store) > 10
 
 
@@ -183,8 +184,8 @@ async def test_an_installed_release_is_recorded_once(tmp_path: Path) -> None:
 
     assert [one.id for one in ledger] == [__version__, "v2", __version__]
     assert [replace(one, at_us=0) for one in ledger[:2]] == [
-        this_release(settings),
-        this_release(next_one),
+        this_release(settings, serves=SCHEMA),
+        this_release(next_one, serves=SCHEMA),
     ]
 
 
@@ -238,6 +239,7 @@ def test_a_server_is_migrated_only_by_the_command(mysql_url: str) -> None:
                 "0002",
                 "0003",
                 "0004",
+                "0005",
                 SCHEMA,
                 "workflow enrolment",
             ]
@@ -247,3 +249,66 @@ def test_a_server_is_migrated_only_by_the_command(mysql_url: str) -> None:
             assert await count_sections(services.store) == 0
 
     asyncio.run(migrate_twice())
+
+
+async def _is_finished(settings: Settings) -> bool:
+    async with open_services(settings, with_model=False) as services:
+        return await services.gate.is_open()
+
+
+@pytest.mark.mysql
+async def test_a_new_database_serves_no_older_release(mysql_url: str) -> None:
+    settings = Settings(database_url=mysql_url)
+    async with open_services(settings, with_model=False) as services:
+        await migrate(settings, services)
+        await migrate(settings, services)
+
+    assert await _is_finished(settings)
+
+
+@pytest.mark.mysql
+async def test_an_upgraded_database_serves_the_older_release_until_it_is_finished(
+    mysql_url: str,
+) -> None:
+    settings = Settings(database_url=mysql_url)
+    await migrate_store(mysql_url, revision="0005")
+    async with open_services(settings, with_model=False) as services:
+        await services.store.add_release(Release("old", "0.1.0", "", "0005", "0003"))
+
+        await migrate(settings, services)
+
+        assert await services.store.schema() == Schema(SCHEMA, SERVES)
+        assert not await services.gate.is_open()
+        await migrate(settings, services, finish=True)
+        assert await services.store.schema() == Schema(SCHEMA, SCHEMA)
+        await migrate(settings, services)
+    assert await _is_finished(settings)
+
+
+@pytest.mark.mysql
+async def test_a_schema_whose_release_is_not_recorded_is_not_finished(mysql_url: str) -> None:
+    """The migration was killed before it wrote the ledger; older processes may work."""
+    settings = Settings(database_url=mysql_url)
+    await migrate_store(mysql_url)
+
+    assert not await _is_finished(settings)
+
+
+async def test_a_file_of_an_older_release_is_finished_at_once(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "a.db")
+    await migrate_store(settings.database_url, revision="0005")
+    async with open_services(settings, with_model=False) as services:
+        await services.store.add_release(Release("old", "0.1.0", "", "0005", "0003"))
+
+        await prepare(settings, services)
+
+    assert await _is_finished(settings)
+
+
+async def test_a_file_whose_release_was_not_recorded_is_finished(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "a.db")
+    await migrate_store(settings.database_url)
+    async with open_services(settings, with_model=False) as services:
+        await prepare(settings, services)
+
+    assert await _is_finished(settings)

@@ -55,10 +55,10 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 async def test_the_approval_of_a_child_is_given_at_its_root(app: App) -> None:
     run = await app.run("support", "7")
 
-    [waiting] = run.waiting
+    parent, waiting = run.waiting
     assert (run.status, waiting.tool, waiting.kind) == ("waiting", "pay", "approval")
     assert dict(waiting.arguments) == {"amount": 7}
-    assert run.children == (waiting.run,)
+    assert run.children == (waiting.run,) == parent.runs
     assert (await app.get(run.id)).waiting == run.waiting
 
     run = await app.resume(run.id, approve=True)
@@ -69,15 +69,15 @@ async def test_the_approval_of_a_child_is_given_at_its_root(app: App) -> None:
 
 async def test_each_of_several_children_is_answered_by_its_name(app: App) -> None:
     run = await app.run("support", "7 8")
-    first, second = run.waiting
+    first, second = (one for one in run.waiting if one.kind == "approval")
 
-    await app.approve(run.id, call=second.call)
+    await app.approve(second.run, call=second.call)
     run = await app.resume(run.id, approve=True)
 
-    assert first.call != second.call
+    assert first.run != second.run
     assert run.status == "completed"
-    with pytest.raises(TooLate, match="below run"):
-        await app.approve(run.id, call=second.call)
+    with pytest.raises(TooLate):
+        await app.approve(second.run, call=second.call)
     with pytest.raises(TooLate):
         await app.approve(run.id)
 

@@ -62,9 +62,9 @@ def test_a_call_can_be_denied_in_the_chat(here: Path) -> None:
         "  waiting for approval",
         'approve pay {"cents": 3}?',
         "",
-        "y, or n and a reason: perhaps",
+        "y, or n and a reason, or edit and other arguments: perhaps",
         "",
-        "y, or n and a reason: n too dear",
+        "y, or n and a reason, or edit and other arguments: n too dear",
         "result: Error: not allowed by you: too dear",
     ]
 

@@ -392,6 +392,9 @@ class Stage:
     async def record(self, run: RunId) -> RunRecord:
         return await self._store.run(run)
 
+    async def runs(self) -> list[RunId]:
+        return [record.run for record in await self._store.runs(limit=100)]
+
     async def bought(self) -> list[str]:
         async with self._store.read() as db:
             return [row["item"] for row in await db.fetch_all("select item from bought order by 1")]

@@ -14,6 +14,7 @@ from twelvefold.web.schemas.conversations import (
     UpdateConversation,
 )
 from twelvefold.web.schemas.responses import CreateResponse
+from twelvefold.web.schemas.signals import SendSignal
 
 _ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
 _QUESTION = "Which courses on databases are there?"
@@ -177,6 +178,8 @@ EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     UpdateConversation: {"metadata": {"source": "newsletter"}},
     CreateItems: {"items": [_MESSAGE]},
     ForkConversation: {"position": 4},
+    SendSignal: {"workflow": "enrolment", "key": "payment:123", "payload": {"amount": 12}},
+    objects.SentSignal: {"object": "signal", "key": "payment:123", "first": True},
     objects.Response: _RESPONSE,
     objects.ChatCompletion: _COMPLETION,
     objects.Deleted: {"id": f"conv_{_ID}", "object": "conversation.deleted", "deleted": True},

@@ -16,6 +16,7 @@ from twelvefold.web.schemas.conversations import (
 )
 from twelvefold.web.schemas.decode import RequestObject
 from twelvefold.web.schemas.responses import CreateResponse
+from twelvefold.web.schemas.signals import SendSignal
 
 Json = dict[str, Any]
 OWN = "Not part of the OpenAI API; the page uses it."
@@ -267,6 +268,16 @@ OPERATIONS = (
         "Cancel a conversation's run",
         objects.ConversationSummary,
         (404, 409),
+        description=OWN,
+    ),
+    Operation(
+        "post",
+        "/v1/signals",
+        "sendSignal",
+        "Send an event to runs that wait for it",
+        objects.SentSignal,
+        (),
+        SendSignal,
         description=OWN,
     ),
     Operation("get", "/v1/models", "listModels", "List the workflows", objects.ModelList),

@@ -83,10 +83,10 @@ async def _prepare_file(settings: Settings, services: Services, file: Path) -> N
     async with _lock_directory(file.parent):
         # Read with the lock held: another process may have been migrating, or have died meanwhile.
         schema = await services.store.schema()
+        if schema is not None and schema.level > SCHEMA:
+            return
         if schema is None or schema.level < SCHEMA or not schema.is_recorded:
             await migrate(settings, services)
-        elif schema.level > SCHEMA:
-            return
         for workflow in services.workflows.values():
             await _prepare_workflow(services.store, workflow)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Generic, Literal
 
 from typing_extensions import TypeVar
@@ -12,6 +13,7 @@ from twelvefold.app.texts import last_answer
 from twelvefold.core import (
     OVER,
     BadOutput,
+    Call,
     ChildrenStarted,
     Entry,
     ModelReplied,
@@ -21,36 +23,48 @@ from twelvefold.core import (
     ToolFailed,
     ToolSucceeded,
     Usage,
+    WaitStarted,
     call_id,
     failure_sentence,
     fold,
     incomplete_sentence,
     output_of,
 )
+from twelvefold.core.waits import time_of
 from twelvefold.engine import Outcome, Services
-from twelvefold.engine.waiting_calls import WaitingCall, waiting_calls
+from twelvefold.engine.waiting_calls import waiting_calls
 from twelvefold.errors import NotFound
 
 Output = TypeVar("Output", default=Any)
-WaitingKind = Literal["approval", "outcome"]
-_KINDS: Mapping[str, WaitingKind] = {"asked": "approval", "unknown": "outcome"}
+WaitingKind = Literal["approval", "outcome", "question", "event", "timer", "children"]
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A call that a run waits for. `call` names it for `App.approve` and `App.settle`.
+    """A call that a run waits for. `kind` tells what ends the wait:
 
-    The call may be of a run of another workflow that this one has started: `run` is the id of the
-    run that has it. `kind` is "approval": `App.approve` answers it; or "outcome": it is not known
-    whether the call took effect before its process died, and `App.settle` records what a person
-    found out.
+    - "approval": a person, by `App.approve`; without an answer the call is denied at `until`
+    - "outcome": a person, by `App.settle`: its process died, and whether it took effect is unknown
+    - "question": a person, by `App.answer` with a value of the JSON Schema `schema`; `person` is
+      who may answer, "" for the run's principal
+    - "event": the `event`, by `App.signal`
+    - "timer": the time `until`
+    - "children": the runs `runs`. Their own calls that wait for a person follow, with `run`
+
+    `run` is the run that has the call. `until` is in UTC; a question or an event times out then.
     """
 
     call: str
     tool: str
     arguments: Mapping[str, Any]
     kind: WaitingKind
-    run: str = ""
+    run: str
+    question: str = ""
+    schema: Mapping[str, Any] | None = None
+    person: str = ""
+    event: str = ""
+    until: datetime | None = None
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +89,14 @@ class Run(Generic[Output]):
     `id` begins with `resp_`, `conversation` with `conv_`. `status` is one of
 
     - "completed", "incomplete" (a limit was reached), "failed" or "cancelled": the run is over
-    - "waiting": `waiting` has the calls that need an answer
+    - "waiting": `waiting` has the calls whose results are to come
     - "queued": any process may continue it; with an `error`, a service failed
     - "running": a process drives it
 
     `text` is the model's last answer. `output` is the value of a completed run whose workflow has
     an output type. `error` is why the run is not completed, as a sentence;
     `reason` is a word for it. `usage` counts the tokens of this run. `calls` have a result.
-    `children` are the ids of the runs that it has started.
+    `children` are the runs that it has started.
 
     Example:
         from examples.shopping import workflow
@@ -133,15 +147,21 @@ def _status_of(thread: Thread, status: RunStatus) -> RunStatus:
     """Return the status of a run whose row was read before its journal."""
     if thread.status in OVER:
         return thread.status
-    if thread.waits or thread.parent_calls:
-        return "waiting"
-    return "queued" if status == "waiting" else status
+    if status == "waiting":
+        return "waiting" if thread.waits or thread.timed_calls else "queued"
+    needs_person = thread.pending and thread.pending[0].state in ("asked", "unknown")
+    return "waiting" if needs_person else status
 
 
 async def make_run(services: Services, outcome: Outcome) -> Run[Any]:
-    """Return the latest run of a thread, with the calls that wait in the runs below it."""
+    """Return the latest run of a thread."""
     thread = outcome.thread
-    waiting = await waiting_calls(services, outcome.run, thread)
+    waiting = [*_waiting(str(outcome.run), thread)]
+    if thread.parent_calls:
+        below = await waiting_calls(services, outcome.run, thread)
+        waiting += [
+            _waiting_call(str(one.run), one.call) for one in below if one.run != outcome.run
+        ]
     return Run(
         id=str(outcome.run),
         workflow=thread.workflow,
@@ -153,9 +173,9 @@ async def make_run(services: Services, outcome: Outcome) -> Run[Any]:
         usage=thread.usage,
         error=_error_of(outcome),
         reason=thread.reason,
-        waiting=tuple(_waiting(outcome.run, waiting)),
+        waiting=tuple(waiting),
         calls=tuple(calls_of(thread.latest)),
-        children=tuple(_children_of(thread)),
+        children=tuple(_children(thread.latest)),
     )
 
 
@@ -181,15 +201,46 @@ def _error_of(outcome: Outcome) -> str:
             return ""
 
 
-def _waiting(run: RunId, calls: Sequence[WaitingCall]) -> Iterator[Waiting]:
-    for of, _, call in calls:
-        if kind := _KINDS.get(call.state):
-            name = call.id if of == run else f"{of}:{call.id}"
-            yield Waiting(name, call.tool, arguments_of(call.arguments), kind, str(of))
+def _waiting(run: str, thread: Thread) -> Iterator[Waiting]:
+    for call in thread.pending:
+        if call.state in ("asked", "unknown") or call.wait is not None:
+            yield _waiting_call(run, call)
 
 
-def _children_of(thread: Thread) -> Iterator[str]:
-    for entry in thread.latest:
+def _waiting_call(run: str, call: Call) -> Waiting:
+    wait = call.wait
+    one = Waiting(call.id, call.tool, arguments_of(call.arguments), _kind_of(call), run)
+    if isinstance(wait, ChildrenStarted):
+        return replace(one, runs=wait.runs)
+    if wait is None:
+        return replace(one, until=_time_of(call.expires_us))
+    return replace(
+        one,
+        question=wait.question,
+        schema=wait.schema,
+        person=wait.person,
+        event=wait.event,
+        until=_time_of(wait.until_us),
+    )
+
+
+def _kind_of(call: Call) -> WaitingKind:
+    match call.wait:
+        case ChildrenStarted():
+            return "children"
+        case WaitStarted(question=question, event=event):
+            return "question" if question else "event" if event else "timer"
+        case _:
+            return "approval" if call.state == "asked" else "outcome"
+
+
+def _time_of(at_us: int) -> datetime | None:
+    return time_of(at_us) if at_us else None
+
+
+def _children(entries: Sequence[Entry]) -> Iterator[str]:
+    """Return the runs that this run has started, in order."""
+    for entry in entries:
         if isinstance(entry.event, ChildrenStarted):
             yield from entry.event.runs
 

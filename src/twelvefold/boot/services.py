@@ -82,10 +82,10 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Open the services of the settings without connecting, and close them at the end.
 
-    `workflows` replace those of the settings. `model` replaces the model of the settings, `models`
-    those of MODELS that have the same names; the caller closes them. `with_model=False` avoids
-    importing the model's client. `resources` are handed to tools for their types instead of what
-    the workflows provide. Raises SettingsError.
+    `workflows` replace those of the settings. `model` replaces the default model, `models` those
+    of MODELS that have the same names; the caller closes them. `with_model=False` avoids importing
+    the model's client. `resources` are handed to tools for their types instead of what the
+    workflows provide. Raises SettingsError.
 
     Example:
         import asyncio
@@ -101,9 +101,9 @@ async def open_services(
     """
     offered = load_workflows(settings.workflows) if workflows is None else workflows
     workflows = with_started(offered)
-    handed_in = _check_resources(Resources(resources), workflows)
     named = OpenModels(settings, models)
     check_models(workflows, named)
+    handed_in = _check_resources(Resources(resources), workflows)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
         store: Store = await open_store(

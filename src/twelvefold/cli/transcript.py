@@ -110,6 +110,10 @@ class Transcript:
 
     def _write_reply(self, position: int, event: ModelReplied) -> None:
         text = messages_text(event.items)
+        if not self._streamed:
+            for attempt in event.attempts:
+                error = abbreviate(attempt.error)
+                self._write(f"(no reply from {escape(attempt.model)}: {error})\n", "dim")
         if is_rejected(event):
             self._write(f"(no valid output: {abbreviate('; '.join(event.problems))})\n", "dim")
         elif text and not self._streamed and not event.problems:

@@ -76,11 +76,14 @@ def _problems(schema: Item, value: Any) -> list[str]:
     # A library in Rust, without dependencies; only processes that check an answer import it.
     import jsonschema_rs
 
-    validator = jsonschema_rs.validator_for(schema, validate_formats=True, retriever=_retrieve)
+    try:
+        validator = jsonschema_rs.validator_for(schema, validate_formats=True, retriever=_retrieve)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        raise RequestError(f"the question's schema cannot be used: {error}") from error
     problems: list[str] = []
-    for error in validator.iter_errors(value):
-        path = ".".join(str(part) for part in error.instance_path)
-        text = f"{path}: {error.message}" if path else error.message
+    for found in validator.iter_errors(value):
+        path = ".".join(str(part) for part in found.instance_path)
+        text = f"{path}: {found.message}" if path else found.message
         problems.append(text[:MAX_PROBLEM_CHARS])
         if len(problems) == MAX_PROBLEMS:
             break

@@ -32,10 +32,10 @@ class Limits:
     claim a run in turn and die with it at the same entry. `retry_timeout_s`: how long a step is
     retried while the database reports an error that may last. `conversation_entries` and
     `conversation_bytes` bound a thread's journal, including the threads it was forked from.
-    `calls_per_reply`: how many calls of one reply are run. `max_depth`: how many runs may be below
-    each other under the run of a caller, and `max_children`: how many in total. `prices` are
-    those of named models, and `price` is that of all other tokens. `window_setting` is the setting
-    of `context_tokens`.
+    `calls_per_reply`: how many calls of one reply are run. `prices` are those of named models, and
+    `price` is that of all other tokens. `window_setting` is the setting of `context_tokens`.
+    `max_depth`: how many runs may be below each other under the run of a caller, and
+    `max_children`: how many in total.
     """
 
     max_steps: int = 50
@@ -52,10 +52,10 @@ class Limits:
     conversation_entries: int = 10_000
     conversation_bytes: int = 16 * 1024 * 1024
     calls_per_reply: int = 32
-    max_depth: int = 5
-    max_children: int = 100
     prices: Mapping[str, Price] = field(default_factory=dict)
     window_setting: str = "OPENAI_CONTEXT_TOKENS"
+    max_depth: int = 5
+    max_children: int = 100
 
 
 def cost_micro_usd(usage: Usage, price: Price) -> int:

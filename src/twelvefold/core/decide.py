@@ -196,7 +196,7 @@ def in_doubt(thread: Thread, workflow: Workflow, limits: Limits) -> Call | None:
 
 def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
     calls = thread.next_calls
-    rests = not calls or thread.waits or calls[0].state == "client"
+    rests = thread.rests or calls[0].state == "client"
     if rests and (timed := thread.timed_calls):
         return Await(timed)
     if thread.waits:
@@ -278,7 +278,7 @@ def _is_independent(call: ValidCall | RejectedCall) -> bool:
     return (
         tool.effect in CONCURRENT_EFFECTS
         and tool.max_calls is None
-        and not (tool.once or tool.approval)
+        and not (tool.once or tool.approval or tool.may_wait)
     )
 
 

@@ -33,6 +33,10 @@ class FanOut:
 
         lookup = Workflow("lookup", "You look products up.", ())
 
+        from twelvefold import FanOut, Workflow, tool
+
+        lookup = Workflow("lookup", "Look a product up.")
+
         @tool(effect="pure")
         async def compare(products: list[str]) -> FanOut:
             \"\"\"Look up several products at once.\"\"\"

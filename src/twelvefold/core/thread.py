@@ -151,8 +151,18 @@ class Thread(msgspec.Struct, frozen=True):
 
     @property
     def rests(self) -> bool:
-        """Whether the run continues only after a person, a time, an event or another run."""
-        return bool(self.pending) and (self.waits or not self.next_calls)
+        """Whether the run continues only after a person, a time, an event or another run.
+
+        A question keeps later calls from running, as an approval does: persons are asked one by
+        one.
+        """
+        return bool(self.pending) and (self.waits or self.asks or not self.next_calls)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a call waits for a person's answer to its question."""
+        waits = (call.wait for call in self.pending)
+        return any(isinstance(wait, WaitStarted) and wait.question for wait in waits)
 
     @property
     def next_calls(self) -> tuple[Call, ...]:

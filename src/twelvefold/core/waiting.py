@@ -25,10 +25,16 @@ class Wait:
     fails, and the model reads that. Raises ValueError for anything else.
 
     Example:
+        from datetime import timedelta
+
+        from twelvefold import Wait, tool
+
         @tool(effect="pure")
         async def remind_me(minutes: int) -> Wait:
             \"\"\"Wait some minutes.\"\"\"
             return Wait(until=timedelta(minutes=minutes))
+
+        assert asyncio.run(remind_me(5)).until == timedelta(minutes=5)
     """
 
     until: datetime | timedelta | None = None
@@ -56,10 +62,16 @@ class Ask:
     ValueError for a question that is empty or too long.
 
     Example:
+        from typing import Literal
+
+        from twelvefold import Ask, tool
+
         @tool(effect="pure")
         async def ask_colour() -> Ask:
             \"\"\"Ask the customer for a colour.\"\"\"
             return Ask("Which colour?", schema=Literal["red", "blue"])
+
+        assert asyncio.run(ask_colour()).question == "Which colour?"
     """
 
     question: str

@@ -71,6 +71,7 @@ class Workflow(Generic[Output]):
     model and may also read the database. `output` is the type of the answer that ends a run: a
     Pydantic model, a dataclass, a TypedDict, or another type that has a JSON Schema. An answer that
     does not fit goes back to the model `output_corrections` times at most; then the run fails.
+
     `model` is the name of the model that replies, or a fallback chain of names; "" is the default
     model, which the variables OPENAI_* describe. `models` are the names of the models that a caller
     may choose as well.
@@ -101,9 +102,9 @@ class Workflow(Generic[Output]):
     schema: str = ""
     seed: Seeder | None = None
     explain: Callable[[RejectedCall], str] = explain
+    resources: OpenResources | None = None
     output: type[Output] | UnionType | None = None
     output_corrections: int = 2
-    resources: OpenResources | None = None
     children: tuple["Workflow[Any]", ...] = ()
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
     instructions_function: InstructionsFunction | None = field(
@@ -116,8 +117,8 @@ class Workflow(Generic[Output]):
             if not isinstance(given := getattr(self, part), str):
                 kind = type(given).__name__
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
-        check_opener(self.name, self.resources)
         check_models(self.name, self.model, self.models)
+        check_opener(self.name, self.resources)
         tools = check_tools(self.name, self.tools, Tool)
         by_name = {one.name: one for one in tools}
         check_gates(self.name, by_name)

@@ -122,10 +122,11 @@ class Services:
 
     `monotonic` is the clock of leases, in seconds; `renewer` renews them. `exit_limit` begins when
     the process stops. `wake_ups` notifies workers of runs and mail that a commit has queued.
-    `resources` are what tools take as `Resource`. `threads` caches the threads of runs that ended
-    here. `profiles` has what the settings say about each model, by its name in MODELS or "default".
-    `models` are those of MODELS. `internal` are the names of workflows that
-    only other workflows may start.
+    `resources` are what tools take as `Resource`.
+    `threads` caches the threads of runs that ended here.
+    `profiles` has what the settings say about each model, by its name in MODELS or "default".
+    `models` are those of MODELS. `internal` are the names of workflows that only other workflows
+    may start.
     """
 
     store: Store

@@ -115,8 +115,7 @@ async def _call_model(
         finished = RunFinished("failed", "instructions", error.sentence)
         return await _close(services, held, listener, (finished,), "failed")
     build = partial(build_request, held.thread, workflow, instructions=instructions)
-    replied = await _request_reply(services, held, workflow, build, listener)
-    replied = _checked(workflow, replied)
+    replied = _checked(workflow, await _request_reply(services, held, workflow, build, listener))
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(entry_of(held, replied))
     decision = decide(expected, workflow, limits)

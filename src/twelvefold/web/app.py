@@ -23,6 +23,7 @@ from twelvefold.web.routes import (
     journal,
     models,
     responses,
+    signals,
 )
 from twelvefold.web.state import Web
 
@@ -36,6 +37,7 @@ ROUTES: list[BaseRoute] = [
     *conversations.ROUTES,
     *conversation_items.ROUTES,
     *journal.ROUTES,
+    *signals.ROUTES,
     *chat_completions.ROUTES,
     *PAGE,
 ]

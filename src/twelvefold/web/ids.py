@@ -9,6 +9,7 @@
 | `msg_<thread><position>i<index>` | an input item; `fc_`, `rs_` … for other types |
 | `mcp_`, `fc_`, `fco_<thread><call>` | a call, and its result if that is a separate item |
 | `mcpr_`, `mcpa_<thread><call>` | a request for approval, and its answer |
+| `ask_<thread><call>` | a question of a tool, as an item and as its `call_id` |
 
 A streamed message always has its `x`: it may be abandoned later, and the reply that then follows at
 the same position needs another id.
@@ -37,6 +38,7 @@ _PREFIXES = {
     "mcp_list_tools": "mcpl",
     "mcp_approval_request": "mcpr",
     "mcp_approval_response": "mcpa",
+    "question": "ask",
 }
 
 
@@ -127,10 +129,14 @@ def approval_answer_id(thread: ThreadId, call: CallId) -> str:
     return f"mcpa_{thread}{call}"
 
 
+def question_id(thread: ThreadId, call: CallId) -> str:
+    return f"ask_{thread}{call}"
+
+
 def parse_approval_id(text: str) -> tuple[ThreadId, CallId]:
-    """Read `mcpr_<thread><call>`. Raises NotFound."""
+    """Read `mcpr_<thread><call>` or `ask_<thread><call>`. Raises NotFound."""
     found = _ITEM.fullmatch(text)
-    if found is None or found["prefix"] != "mcpr" or found["call"] is None:
+    if found is None or found["prefix"] not in ("mcpr", "ask") or found["call"] is None:
         raise NotFound(f"no approval request {text!r}")
     return ThreadId(found["thread"]), call_id(int(found["position"]), int(found["call"]))
 

@@ -14,7 +14,7 @@ from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import Scripted, calls, says
 
-SOON = timedelta(milliseconds=30)
+SOON = timedelta(seconds=1)
 PAID = SignalKey("desk", "ann", "payment:1")
 called: list[str] = []
 """The tools that were called, in order."""
@@ -76,6 +76,12 @@ async def ask_bob() -> Ask:
 
 
 @tool(effect="pure")
+async def ask_size() -> Ask:
+    """Ask for a size."""
+    return Ask("Which size?", schema=int)
+
+
+@tool(effect="pure")
 async def undeclared():  # type: ignore[no-untyped-def]
     """Wait without saying so."""
     return Wait(until=SOON)
@@ -87,7 +93,7 @@ async def ask_unknown() -> Ask:
     return Ask("What?", schema=object())
 
 
-@tool(approval=True, approval_timeout_s=0.03)
+@tool(approval=True, approval_timeout_s=1.0)
 async def refund_soon(tx: Transaction, item: str) -> str:
     """Give the money back, if somebody approves soon."""
     await tx.execute("delete from bought where item = :item", item=item)
@@ -112,7 +118,7 @@ DESK = Workflow(
     "Help.",
     (
         *(pause, until_1970, pay, pay_soon, send_invoice, order_by_key, ask_colour, ask_bob),
-        *(undeclared, ask_unknown, refund_soon, give, confirm),
+        *(ask_size, undeclared, ask_unknown, refund_soon, give, confirm),
     ),
 )
 

@@ -32,6 +32,7 @@ from twelvefold.core.waiting import WAITS
 from twelvefold.core.waits import start_wait
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
+from twelvefold.engine.perform.own_task import run_in_own_task
 from twelvefold.engine.perform.sync_sql import SyncReader, SyncWriter
 from twelvefold.engine.perform.tool_error import tool_error
 from twelvefold.engine.perform.tool_thread import NotStarted, call_in_thread
@@ -91,7 +92,7 @@ async def run_call(
         limit, guard = asyncio.timeout(call.tool.timeout_s), LeaseGuard(lease)
         try:
             async with limit, guard if is_outside else nullcontext():
-                result = await _run_in_own_task(partial(_call_tool, lease, principal, call, db, tx))
+                result = await run_in_own_task(partial(_call_tool, lease, principal, call, db, tx))
                 await _flush(db, tx)
         except NotStarted as error:
             _raise_if_cancelled(error)
@@ -142,34 +143,6 @@ def _may_run_again(call: ValidCall) -> bool:
     A thread cannot be stopped: another attempt beside it would be a second concurrent call.
     """
     return call.tool.effect == "idempotent" and call.tool.is_async
-
-
-async def _run_in_own_task(body: Callable[[], Awaitable[object]]) -> object:
-    """Await `body()` in a new task; cancelling the caller cancels that task.
-
-    A body that has just ended is not cancelled any more: its outcome is known.
-
-    A tool can leave a request for cancellation on its task without being cancelled: a TaskGroup of
-    Python 3.11 does so when a child fails while the group waits for its end. On the run's task
-    that would look like the end of the process.
-    """
-
-    async def attempt() -> tuple[object, BaseException | None]:
-        try:
-            return await body(), None
-        except BaseException as error:  # a task that raises SystemExit ends the event loop
-            return None, error
-
-    task = asyncio.get_running_loop().create_task(attempt())
-    try:
-        result, error = await task
-    except asyncio.CancelledError:
-        if not task.done() or task.cancelled():
-            raise
-        result, error = task.result()
-    if error is not None:
-        raise error
-    return result
 
 
 async def _call_tool(

@@ -42,7 +42,7 @@ from twelvefold.web.projection.objects import (
     shorten_result,
     shown_items,
 )
-from twelvefold.web.projection.response import makes_wait
+from twelvefold.web.projection.output import makes_wait
 from twelvefold.web.schemas import InputFiles, Json, ToolOutputs
 
 _SECOND_US = 1_000_000

@@ -9,6 +9,8 @@ tool is shown when the run has ended, because only then it is the client's turn.
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -20,6 +22,7 @@ from twelvefold.core import (
     ThreadId,
     ToolFailed,
     ToolSucceeded,
+    WaitStarted,
     call_id,
 )
 from twelvefold.web import ids
@@ -148,6 +151,17 @@ class Output:
         self._emit_part("response.content_part.done", id, index, at, part)
 
 
+def makes_wait(event: Event) -> bool:
+    """Return whether a run waits for a person after this event, so that its response ends."""
+    match event:
+        case OutcomeUnknown(final=final):
+            return not final
+        case WaitStarted(question=question):
+            return bool(question)
+        case _:
+            return isinstance(event, ApprovalAsked)
+
+
 # --- calls --------------------------------------------------------------------------------------
 
 
@@ -177,18 +191,20 @@ class CallProjection:
 
     def apply(self, position: int, event: Event) -> None:
         """Apply the run's next event, and emit the changes that it makes final."""
-        if not isinstance(event, ApprovalAsked):
+        if not makes_wait(event) or isinstance(event, OutcomeUnknown):
             self.begin_next()
         match event:
             case ModelReplied():
                 self._add(position, event)
             case ApprovalAsked(call=id):
                 self._request_approval(id)
+            case WaitStarted(question=question) if question:
+                self._ask(event)
             case ApprovalAnswered(call=id):
                 if event.options is not None:
                     self._client_tools |= event.options.client_tool_names
                 if event.approved:
-                    self._continue(id, approved=True)
+                    self._continue(id, approved=True, arguments=event.arguments)
             case OutcomeSettled(call=id, settled="retry"):
                 self._continue(id)
             case ToolSucceeded() | ToolFailed() | OutcomeUnknown():
@@ -223,8 +239,19 @@ class CallProjection:
             label = self._view.label
             self._output.add(objects.approval_request(request, label, call.tool, call.arguments))
 
-    def _continue(self, id: CallId, *, approved: bool = False) -> None:
+    def _ask(self, wait: WaitStarted) -> None:
+        """Show a question as a call of a function that the client answers with an output."""
+        self._next = None
+        if wait.call in self._open and self.is_shown:
+            id = ids.question_id(self._thread, wait.call)
+            question = {"question": wait.question, "schema": wait.schema}
+            arguments = msgspec.json.encode(question).decode()
+            asked = _Call(wait.call, wait.tool, arguments, id)
+            self._add_function_call(asked, id, item_id=id)
+
+    def _continue(self, id: CallId, *, approved: bool = False, arguments: str = "") -> None:
         if call := self._open.get(id):
+            call.arguments = arguments or call.arguments
             call.approved = call.approved or approved
             self._next = call
 
@@ -283,8 +310,8 @@ class CallProjection:
         self._output.emit("response.mcp_call_arguments.done", **place, arguments=call.arguments)
         self._output.update(index, begun | {"arguments": call.arguments})
 
-    def _add_function_call(self, call: _Call, as_call_id: str) -> int:
-        id = ids.function_call_id(self._thread, call.id)
+    def _add_function_call(self, call: _Call, as_call_id: str, *, item_id: str = "") -> int:
+        id = item_id or ids.function_call_id(self._thread, call.id)
         name, arguments = call.tool, call.arguments
         begun = objects.function_call(id, as_call_id, name, "", "in_progress")
         index = self._output.begin(begun)

@@ -27,14 +27,16 @@ from twelvefold.core import (
     ThreadId,
     ToolFailed,
     ToolSucceeded,
+    WaitEnded,
+    WaitStarted,
 )
 from twelvefold.web.ids import ResponseId, message_id
 from twelvefold.web.projection import objects
 from twelvefold.web.projection.objects import ResponseState, ResponseView
-from twelvefold.web.projection.output import CallProjection, Output
+from twelvefold.web.projection.output import CallProjection, Output, makes_wait
 from twelvefold.web.schemas import Json, ResponseStatus
 
-_INPUT = (RunStarted, ApprovalAnswered, OutcomeSettled)
+_INPUT = (RunStarted, ApprovalAnswered, OutcomeSettled, WaitEnded)
 """Input from outside: the run may still be queued after it."""
 _BEFORE_REPLY = (RunStarted, ToolSucceeded, ToolFailed)
 """After one of these the model may have been called and have sent deltas."""
@@ -223,7 +225,7 @@ class ResponseProjection:
             self._emit_reply(entry.position, event)
         self._calls.apply(entry.position, event)
         match event:
-            case ApprovalAsked():
+            case ApprovalAsked() | WaitStarted() if makes_wait(event):
                 self._wait(self._state.ended("completed", entry.at_us))
             case OutcomeUnknown(tool=tool, final=False):
                 error = (
@@ -311,7 +313,11 @@ def without_input(event: AnyEvent) -> AnyEvent:
     return structs.replace(event, items=()) if isinstance(event, RunStarted) else event
 
 
-def makes_wait(event: Event) -> bool:
-    """Return whether a run waits for a person after this event."""
-    is_unknown = isinstance(event, OutcomeUnknown) and not event.final
-    return is_unknown or isinstance(event, ApprovalAsked)
+def next_part(entries: Sequence[Entry]) -> int:
+    """Return which response of a run an answer of a person starts or continues.
+
+    Other waits may have ended since the question; what they wrote is of that response, too.
+    """
+    parts = split_parts(entries)
+    is_over = makes_wait(parts[-1][-1].event)
+    return len(parts) if is_over else len(parts) - 1

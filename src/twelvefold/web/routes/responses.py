@@ -29,9 +29,9 @@ from twelvefold.web.runs.approvals import answer_approval
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, encode_events, wait_for_end
 from twelvefold.web.schemas import (
-    ANSWER,
     Json,
     changed_options,
+    is_answer,
     json_body,
     parse_turn,
     tool_items_of,
@@ -46,7 +46,7 @@ async def create(request: Request) -> Response:
     web, client = web_of(request), ClientWatch(request)
     body, workflows = await json_body(request), web.services.offered
     turn = parse_turn(body, request.headers, workflows, web.accepted_inputs)
-    if any(item["type"] == ANSWER for item in turn.items):
+    if any(map(is_answer, turn.items)):
         if changed_options(turn):
             require_scope(request, "runs")
         started = await answer_approval(web, principal_of(request, "approve"), turn)

@@ -1,4 +1,4 @@
-"""Answers a call that waits for approval, by an item in a request's input.
+"""Answers a call that waits for approval or for an answer, by an item in a request's input.
 
 The run continues where it stopped; what follows is its next response. An answer counts once: a
 second one finds no waiting call.
@@ -13,8 +13,10 @@ from typing import TypeVar
 
 from twelvefold.core import (
     ApprovalAnswered,
+    Call,
     CallId,
     Entry,
+    Event,
     Item,
     ItemRemoved,
     ItemsAdded,
@@ -22,16 +24,33 @@ from twelvefold.core import (
     RequestOptions,
     RunId,
     Segment,
+    ThreadId,
+    WaitEnded,
+    WaitStarted,
     fold,
 )
-from twelvefold.engine import HeldRun, answer, retry_unavailable, take
-from twelvefold.errors import Conflict, NotFound, ServiceFault, TooLate
+from twelvefold.core.answers import parse_answer, question_of
+from twelvefold.engine import HeldRun, answer, answer_question, retry_unavailable, take
+from twelvefold.errors import (
+    Conflict,
+    InvalidAnswer,
+    NotFound,
+    RequestError,
+    ServiceFault,
+    TooLate,
+)
 from twelvefold.observe.log import get_logger
 from twelvefold.web.history.thread_reader import ThreadReader
 from twelvefold.web.http import ApiError, abbreviate, raise_invalid
-from twelvefold.web.ids import ResponseId, approval_id, parse_approval_id
+from twelvefold.web.ids import (
+    ResponseId,
+    approval_id,
+    parse_approval_id,
+    question_id,
+)
 from twelvefold.web.projection.objects import label_of
-from twelvefold.web.projection.response import makes_wait, split_parts
+from twelvefold.web.projection.output import makes_wait
+from twelvefold.web.projection.response import next_part
 from twelvefold.web.runs.create import (
     StartedRun,
     find_repeated_run,
@@ -41,7 +60,14 @@ from twelvefold.web.runs.create import (
 )
 from twelvefold.web.runs.polling import poll_until
 from twelvefold.web.runs.target import load_conversation
-from twelvefold.web.schemas import ANSWER, TurnRequest, merge_options
+from twelvefold.web.schemas import (
+    ANSWER,
+    QUESTION,
+    TurnRequest,
+    answered_id,
+    is_answer,
+    merge_options,
+)
 from twelvefold.web.state import TurnMemory, Web, turn_memory
 from twelvefold.web.streaming.lookup import entries_of_run, load_run, open_response
 
@@ -64,6 +90,7 @@ class _WaitingCall:
     next: ResponseId
     workflow: str
     options: RequestOptions
+    question: WaitStarted | None = None
 
 
 async def answer_approval(web: Web, principal: Principal, request: TurnRequest) -> StartedRun:
@@ -87,7 +114,7 @@ async def _find_repeated(web: Web, principal: Principal, request: TurnRequest) -
     run = await find_repeated_run(web, principal, request.key)
     if run is None:
         return None
-    requests = {item["approval_request_id"] for item in request.items if item["type"] == ANSWER}
+    requests = {answered_id(item) for item in request.items if is_answer(item)}
     try:
         part = await _find_answered_part(web, principal, run, requests)
     except NotFound as error:
@@ -114,13 +141,23 @@ async def _find_answered_part(
             continue
         if before is None or makes_wait(before):
             part += 1
-            call = event.call if isinstance(event, ApprovalAnswered) else None
-            if call is not None and approval_id(run.thread, call) in requests:
-                answered = part
+        if _answer_id(run.thread, event) in requests:
+            answered = part
         before = event
     if answered < 0:
         raise NotFound(f"no response of run {run}")
     return answered
+
+
+def _answer_id(thread: ThreadId, event: Event) -> str:
+    """Return the id of the item that the event is the answer to, "" if it is none."""
+    match event:
+        case ApprovalAnswered(call=call):
+            return approval_id(thread, call)
+        case WaitEnded(call=call, reason="answer"):
+            return question_id(thread, call)
+        case _:
+            return ""
 
 
 async def _continue(
@@ -161,10 +198,9 @@ async def _find_waiting(
     web: Web, principal: Principal, items: Sequence[Item], memory: TurnMemory
 ) -> tuple[int, _WaitingCall]:
     """Return the first answer that a call waits for; the others repeat earlier ones."""
-    answers = [index for index, item in enumerate(items) if item["type"] == ANSWER]
+    answers = [index for index, item in enumerate(items) if is_answer(item)]
     for index in answers:
-        id = items[index]["approval_request_id"]
-        if waiting := await _load_waiting(web, principal, id, memory):
+        if waiting := await _load_waiting(web, principal, answered_id(items[index]), memory):
             return index, waiting
     raise _not_pending(items[answers[0]], answers[0])
 
@@ -184,14 +220,20 @@ async def _load_waiting(
     except NotFound:
         return None
     folded = fold(record.entries)
-    waits = any(one.id == call and one.state == "asked" for one in folded.pending)
+    waits = [one for one in folded.pending if one.id == call and _needs(one, id)]
     run = RunId(thread, folded.run)
     own: list[Entry] = entries_of_run(record.entries, run, after=record.forked_at)
     # A fork of the thread does not wait for the answer.
     if not waits or not own:
         return None
-    next = ResponseId(run, len(split_parts(own)))
-    return _WaitingCall(call, record.head, next, record.workflow, folded.options)
+    next = ResponseId(run, next_part(own))
+    question = question_of(waits[0])
+    return _WaitingCall(call, record.head, next, record.workflow, folded.options, question)
+
+
+def _needs(call: Call, id: str) -> bool:
+    """Return whether the call waits for an answer to the item with this id."""
+    return question_of(call) is not None if id.startswith(QUESTION) else call.state == "asked"
 
 
 def _check_no_message(request: TurnRequest, index: int) -> None:
@@ -242,24 +284,13 @@ async def _write_answer(
     is held for longer than `Waits.take_s`.
     """
     item = request.items[index]
-    id = item["approval_request_id"]
-    write = partial(
-        answer,
-        web.services,
-        waiting.next.run,
-        approved=item["approve"],
-        by=principal.id,
-        reason=item.get("reason", ""),
-        call=waiting.call,
-        options=merge_options(waiting.options, request),
-        background=request.background,
-        request=request.key,
-        claims=not request.background,
-    )
+    id = answered_id(item)
+    write = _question_write if waiting.question else _approval_write
+    write_answer = write(web, principal, request, waiting, item)
 
     async def attempt() -> None:
         try:
-            await write()
+            await write_answer()
         except Conflict as error:
             # The process that has written another answer now drives the run and holds it.
             if await _is_answered(web, principal, id, waiting):
@@ -270,6 +301,51 @@ async def _write_answer(
         await _retry_while_held(web, attempt)
     except TooLate as error:
         raise _not_pending(item, index) from error
+    except InvalidAnswer as error:
+        raise_invalid(str(error), f"input[{index}].output", "invalid_answer")
+    except RequestError as error:
+        if isinstance(error, Conflict) or not item.get("arguments"):
+            raise
+        raise_invalid(str(error), f"input[{index}].arguments")
+
+
+def _approval_write(
+    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
+) -> Callable[[], Awaitable[None]]:
+    return partial(
+        answer,
+        web.services,
+        waiting.next.run,
+        approved=item["approve"],
+        by=principal.id,
+        reason=item.get("reason", ""),
+        arguments=item.get("arguments", ""),
+        call=waiting.call,
+        options=merge_options(waiting.options, request),
+        background=request.background,
+        request=request.key,
+        claims=not request.background,
+    )
+
+
+def _question_write(
+    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
+) -> Callable[[], Awaitable[None]]:
+    """Return what writes the answer to a question. The run keeps its options."""
+    output, schema = item["output"], waiting.question.schema if waiting.question else None
+    if not isinstance(output, str):
+        output = "".join(str(part.get("text", "")) for part in output)
+    return partial(
+        answer_question,
+        web.services,
+        waiting.next.run,
+        parse_answer(schema, output),
+        by=principal.id,
+        principal=principal.id,
+        call=waiting.call,
+        request=request.key,
+        claims=not request.background,
+    )
 
 
 async def _is_answered(web: Web, principal: Principal, id: str, waiting: _WaitingCall) -> bool:
@@ -282,8 +358,8 @@ async def _is_answered(web: Web, principal: Principal, id: str, waiting: _Waitin
 
 
 def _not_pending(item: Item, index: int) -> ApiError:
-    message = f"no call waits for the answer to {abbreviate(item['approval_request_id'])}"
-    param = f"input[{index}].approval_request_id"
+    message = f"no call waits for the answer to {abbreviate(answered_id(item))}"
+    param = f"input[{index}].{'approval_request_id' if item['type'] == ANSWER else 'call_id'}"
     return ApiError(400, message, code=NOT_PENDING, param=param)
 
 

@@ -23,10 +23,11 @@ from twelvefold.core import (
     ThreadId,
     fold,
 )
+from twelvefold.core.answers import question_of
 from twelvefold.engine import RunRequest, enqueue_run, retry_unavailable, start_run
 from twelvefold.errors import Conflict, ConversationTooLarge, InputRefused, NotFound, Repeated
 from twelvefold.web.http import CONVERSATION_TOO_LARGE, ApiError
-from twelvefold.web.ids import ResponseId, approval_id, parse_conversation_id
+from twelvefold.web.ids import ResponseId, approval_id, parse_conversation_id, question_id
 from twelvefold.web.runs.polling import wait_until_thread_free
 from twelvefold.web.runs.target import (
     NEW_THREAD,
@@ -209,9 +210,11 @@ async def _raise_if_waiting(web: Web, thread: ThreadId) -> None:
     """Raise ApiError that names the missing answer, if the run still waits for a person."""
     record = await retry_unavailable(lambda: web.services.store.load(thread))
     folded = fold(record.entries)
-    if folded.status == "active" and folded.waits:
-        call = folded.pending[0]
-        do = f"answer {approval_id(thread, call.id)}"
+    if folded.status == "active" and (folded.waits or folded.asks):
+        calls = folded.next_calls if folded.waits else filter(question_of, folded.pending)
+        call = next(iter(calls))
+        id = question_id if question_of(call) else approval_id
+        do = f"answer {id(thread, call.id)}"
         if call.state == "unknown":
             do = "settle the unknown outcome of its last call (`runs settle`)"
         message = f"the previous turn waits for a person; {do}, or cancel it with ?force=true"

@@ -213,9 +213,31 @@ async def _read_to_end(web: Web, started: StartedRun) -> None:
     # The events of a run that is driven here are not needed before its end.
     while task := web.executor.drive_of(started.run):
         await asyncio.wait([task])
+    reading = asyncio.get_running_loop().create_task(_read_all(web, started))
+    limit_s = web.services.limits.deadline_s
+    try:
+        while not (await asyncio.wait([reading], timeout=limit_s))[0]:
+            if await _waits(web, started):
+                return  # in progress: what it waits for may take days
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+async def _read_all(web: Web, started: StartedRun) -> None:
     async with aclosing(read_supervised(web, started)) as batches:
         async for _ in batches:
             pass
+
+
+async def _waits(web: Web, started: StartedRun) -> bool:
+    """Return whether the run waits for a time or an event, and a client can read it later."""
+    if started.ends_with_client:
+        return False
+    with suppress(ServiceFault, NotFound):
+        return (await web.services.store.run(started.run)).status == "waiting"
+    return False
 
 
 async def on_disconnect(web: Web, started: StartedRun) -> None:

@@ -11,7 +11,6 @@ import msgspec
 from msgspec import structs
 
 from twelvefold.core import (
-    ApprovalAsked,
     Entry,
     Event,
     Item,
@@ -34,7 +33,7 @@ from twelvefold.web.history.item_pages import ItemPages, ItemView, open_item_pag
 from twelvefold.web.history.thread_reader import ThreadReader, open_thread_reader
 from twelvefold.web.http import ApiError, abbreviate, raise_invalid
 from twelvefold.web.ids import ResponseId, parse_conversation_id, parse_item_id
-from twelvefold.web.projection.response import makes_wait
+from twelvefold.web.projection.output import makes_wait
 from twelvefold.web.runs.visibility import load_visible_head
 from twelvefold.web.schemas import (
     NO_CALLS,
@@ -183,7 +182,7 @@ def _check_ended(last: Event) -> None:
         raise_invalid(
             "the outcome of its last call is unknown; an operator must settle it first", at, code
         )
-    if not isinstance(last, RunFinished | ApprovalAsked):
+    if not (isinstance(last, RunFinished) or makes_wait(last)):
         raise_invalid("the previous response is not over", at, code)
 
 

@@ -24,9 +24,12 @@ from twelvefold.web.schemas.decode import json_body, read_body, tool_items_of
 from twelvefold.web.schemas.items import (
     ANSWER,
     CALL_ITEMS,
+    QUESTION,
     REFERENCE,
     RESULT,
     Choices,
+    answered_id,
+    is_answer,
     plain_items,
     reject_unaccepted,
 )
@@ -37,6 +40,7 @@ from twelvefold.web.schemas.responses import (
     parse_turn,
     workflow_of,
 )
+from twelvefold.web.schemas.signals import SendSignal
 from twelvefold.web.schemas.types import (
     InputFiles,
     ItemStatus,
@@ -50,6 +54,7 @@ __all__ = [
     "ANSWER",
     "CALL_ITEMS",
     "NO_CALLS",
+    "QUESTION",
     "REFERENCE",
     "RESULT",
     "Call",
@@ -63,14 +68,17 @@ __all__ = [
     "ItemStatus",
     "Json",
     "ResponseStatus",
+    "SendSignal",
     "ToolItems",
     "ToolOutputs",
     "TurnRequest",
     "UpdateConversation",
+    "answered_id",
     "brings_calls",
     "call_of",
     "changed_options",
     "chosen_model",
+    "is_answer",
     "json_body",
     "merge_options",
     "message_digest",

@@ -24,6 +24,8 @@ from twelvefold.web.schemas.types import FILE_DATA, IMAGE_URL, NO_FILES, CallId,
 
 REFERENCE = "item_reference"
 ANSWER = "mcp_approval_response"
+QUESTION = "ask_"
+"""What the `call_id` of a tool's question begins with."""
 RESULT = "function_call_output"
 CALL_ITEMS = ("function_call", RESULT)
 """Items that are compared with the conversation's calls."""
@@ -165,6 +167,10 @@ class InputMcpApprovalResponse(RequestObject, tag=ANSWER):
     approval_request_id: str
     approve: bool
     reason: Annotated[str, Meta(max_length=10_000)] | None = None
+    arguments: Annotated[
+        Annotated[str, Meta(max_length=1_000_000)] | None,
+        Meta(description="JSON: the call runs with these arguments instead of the model's."),
+    ] = None
     id: str | None = None
 
 
@@ -283,3 +289,15 @@ def _check_type(value: object, kind: type[object], *at: str | int) -> None:
     if type(value) is not kind:
         names: Mapping[type[object], str] = {dict: "an object", list: "an array", str: "a string"}
         raise InvalidValue(f"must be {names[kind]}", "parameters", *at, code="invalid_type")
+
+
+def is_answer(item: Item) -> bool:
+    """Return whether an item answers a call that waits: an approval, or a tool's question."""
+    return item["type"] == ANSWER or (
+        item["type"] == RESULT and str(item["call_id"]).startswith(QUESTION)
+    )
+
+
+def answered_id(item: Item) -> str:
+    """Return the id of the item that an answer is for."""
+    return str(item["approval_request_id"] if item["type"] == ANSWER else item["call_id"])

@@ -172,6 +172,14 @@ class Deleted(Answer):
     deleted: bool
 
 
+class SentSignal(Answer):
+    """`first`: this delivery of the event counts; an earlier one has been sent otherwise."""
+
+    object: Literal["signal"]
+    key: str
+    first: bool
+
+
 class ServerSentEvent(Answer):
     """Of a response: `event` is the `type` in `data`, whose `sequence_number` counts from 0."""
 

@@ -21,7 +21,13 @@ from twelvefold.web.schemas.decode import (
     parse_idempotency_key,
     tool_items_of,
 )
-from twelvefold.web.schemas.items import ANSWER, Choices, FunctionTool, InputItem, reject_unaccepted
+from twelvefold.web.schemas.items import (
+    Choices,
+    FunctionTool,
+    InputItem,
+    is_answer,
+    reject_unaccepted,
+)
 from twelvefold.web.schemas.types import (
     PASSED,
     RETURNED,
@@ -326,7 +332,7 @@ def _options(
     """
     tools = tuple(given.get("tools", ()))
     check_names(tools, workflow, "tools[{}].name")
-    if "tools" in given or not any(item["type"] == ANSWER for item in items):
+    if "tools" in given or not any(map(is_answer, items)):
         # The tools of an answer without any are those of the run that it answers.
         check_choice(given.get("tool_choice"), tools, workflow)
     check_format(given.get("text"), workflow, "text.format")
