@@ -85,6 +85,7 @@ class Ask:
         if not 0 < len(self.question.strip()) <= MAX_QUESTION_CHARS:
             most = f"1 to {MAX_QUESTION_CHARS} characters"
             raise ValueError(f"a question has {most}, not {len(self.question)}")
+        check_text("question", self.question)
         check_key("person", self.person)
 
 
@@ -92,9 +93,20 @@ WAITS = (Wait, Ask)
 
 
 def check_key(name: str, value: str) -> None:
-    """Raise ValueError if a key is longer than the database stores."""
+    """Raise ValueError if a key is no text, or longer than the database stores."""
+    check_text(name, value)
     if len(value) > MAX_KEY_CHARS:
         raise ValueError(f"{name} has {len(value)} characters; {MAX_KEY_CHARS} is the most")
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise ValueError if a value is no text that UTF-8 can encode."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is a text, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is no text: it holds half of a surrogate pair") from None
 
 
 def declares_wait(returns: Any) -> bool:
