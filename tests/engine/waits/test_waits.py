@@ -292,6 +292,24 @@ async def test_questions_of_one_reply_are_asked_one_by_one(stage: Stage) -> None
     assert started == [CALL, CallId("2.1")]
 
 
+async def test_an_answer_that_comes_late_does_not_answer_the_next_question(stage: Stage) -> None:
+    """Two persons answer at once without the call's id; meanwhile the run asks something else."""
+    both = calls(("ask_colour", {}), ("ask_size", {}))
+    run = (await drive_desk(desk(stage, both))).run
+    services = desk(stage, both, says("Good bye."))
+
+    async def first_answer(_: Any) -> None:
+        await answer_question(services, run, "blue", by="ann")
+        assert (await resume(services, run)).status == "waiting"
+
+    late = desk(stage, both, before_claim=first_answer)
+    with pytest.raises(TooLate):
+        await answer_question(late, run, "red", by="bob")
+
+    ends = [one for one in await events_of(stage, run) if isinstance(one, WaitEnded)]
+    assert ends == [WaitEnded(CALL, "answer", "ann")]
+
+
 async def test_an_answer_whose_commit_was_not_confirmed_counts_once(stage: Stage) -> None:
     run = await begin(stage, "ask_colour")
     trouble = Trouble(cut_off, places=["after a step's commit"])
