@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ from twelvefold.core.events import (
     WaitStarted,
 )
 from twelvefold.core.ids import CallId, RunId
+from twelvefold.core.ports import Claim
 from twelvefold.core.waits import time_of
 from twelvefold.engine.commands import answer, answer_question, send_signal
 from twelvefold.errors import (
@@ -38,6 +40,7 @@ from twelvefold.errors import (
     TooLate,
 )
 from twelvefold.services.model.scripted import Scripted, calls, says
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 CALL = CallId("2.0")
 PAYLOAD = '{"amount":12}'
@@ -298,13 +301,16 @@ async def test_an_answer_that_comes_late_does_not_answer_the_next_question(stage
     run = (await drive_desk(desk(stage, both))).run
     services = desk(stage, both, says("Good bye."))
 
-    async def first_answer(_: Any) -> None:
-        await answer_question(services, run, "blue", by="ann")
-        assert (await resume(services, run)).status == "waiting"
+    class Late(SQLiteStore):
+        async def claim(self, *arguments: Any, **how: Any) -> Claim | None:
+            await answer_question(services, run, "blue", by="ann")
+            assert (await resume(services, run)).status == "waiting"
+            return await super().claim(*arguments, **how)
 
-    late = desk(stage, both, before_claim=first_answer)
-    with pytest.raises(TooLate):
-        await answer_question(late, run, "red", by="bob")
+    store = Late(str(stage.path))
+    with pytest.raises(TooLate, match=r"no call 2\.0 that waits for an answer; 2\.1 does"):
+        await answer_question(replace(services, store=store), run, "red", by="bob")
+    await store.close()
 
     ends = [one for one in await events_of(stage, run) if isinstance(one, WaitEnded)]
     assert ends == [WaitEnded(CALL, "answer", "ann")]
