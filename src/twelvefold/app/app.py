@@ -11,12 +11,13 @@ from twelvefold.app.opening import open_checked_services
 from twelvefold.app.operations import Operations
 from twelvefold.app.requests import Input, Turn, TurnOptions, name_of
 from twelvefold.app.run import Output, Run
-from twelvefold.app.session import NO_EVENTS, Answer, Session, Settled
+from twelvefold.app.session import NO_EVENTS, UNSET, Answer, Session, Settled
 from twelvefold.app.stream import EventSource, Progress, RunBegan, RunEvent, last_event
 from twelvefold.app.task_context import TaskContext
 from twelvefold.boot import read_environment
 from twelvefold.config import Settings
 from twelvefold.core import Model, RunId, Settlement, Workflow
+from twelvefold.core.answers import encode_value
 from twelvefold.engine import HeldRun
 from twelvefold.errors import AppClosed, WorkflowError
 
@@ -212,18 +213,25 @@ class App:
         run: str,
         *,
         approve: bool | None = None,
+        answer: Any = UNSET,
         by: str = "",
         reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
         principal: str = "",
     ) -> Run[Any]:
         """Continue a run until it is over or waits, and return it.
 
         `approve` first answers the call that waits for approval, in the name of `by`, by default
-        the run's principal. Without it the run is continued if any process may do so, followed if
+        the run's principal; `arguments` replace those of the model. `answer` first answers the
+        question of a tool. Without them the run is continued if any process may do so, followed if
         another process drives it, and returned as it is if it is over or waits. Raises NotFound,
         TooLate if no call waits, RequestError if the app has no such workflow.
         """
-        given = None if approve is None else Answer(approve, by, reason)
+        if answer is not UNSET:
+            answered = self.session.resume_answered(run, principal, answer, by, NO_EVENTS)
+            return await self.session.operations.run(answered)
+        changed = _arguments_text(arguments)
+        given = None if approve is None else Answer(approve, by, reason, arguments=changed)
         work = self.session.resume(run, principal, given, NO_EVENTS)
         return await self.session.operations.run(work)
 
@@ -234,16 +242,40 @@ class App:
         by: str = "",
         approved: bool = True,
         reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
         call: str = "",
         principal: str = "",
     ) -> Run[Any]:
         """Approve or deny a call, and leave the rest of the run to any process.
 
-        `call` "": the first call that waits. Raises NotFound, TooLate if no such call waits, and
-        Conflict if another process holds the run.
+        `arguments` replace those of the model. `call` "": the first call that waits. Raises
+        NotFound, TooLate if no such call waits, and Conflict if another process holds the run.
         """
-        given = Answer(approved, by, reason, call)
+        given = Answer(approved, by, reason, call, _arguments_text(arguments))
         return await self.session.operations.run(self.session.write(run, principal, given))
+
+    async def answer(
+        self, run: str, value: Any, *, by: str = "", call: str = "", principal: str = ""
+    ) -> Run[Any]:
+        """Answer the question of a tool, and leave the rest of the run to any process.
+
+        `value` is a JSON value of the type that the question asks for. `by` is the person; "" may
+        answer for anyone. Raises InvalidAnswer, and the run goes on waiting, NotFound if another
+        person is asked, TooLate if no such question waits, and Conflict as `approve` does.
+        """
+        work = self.session.write_answer(run, principal, value, by=by, call=call)
+        return await self.session.operations.run(work)
+
+    async def signal(
+        self, key: str, payload: Any = None, *, workflow: str | Workflow[Any], principal: str
+    ) -> bool:
+        """Send an event to the runs of a workflow and principal; see `Wait`.
+
+        `payload` is a JSON value, which the model reads. Returns False if the event was sent
+        before: the first delivery counts. Raises RequestError.
+        """
+        work = self.session.signal(key, payload, self._name(workflow), principal)
+        return await self.session.operations.run(work)
 
     async def settle(
         self,
@@ -302,6 +334,11 @@ class App:
             return _leave_open
         await self.open()
         return self.close
+
+
+def _arguments_text(arguments: Mapping[str, Any] | None) -> str:
+    """Return other arguments of a call as JSON, "" for none. Raises RequestError."""
+    return "" if arguments is None else encode_value(dict(arguments), "the arguments")
 
 
 async def _leave_open() -> None:

@@ -20,6 +20,7 @@ from twelvefold.core import (
     ToolFailed,
     ToolSucceeded,
     Usage,
+    WaitStarted,
     call_id,
     failure_sentence,
     fold,
@@ -30,7 +31,7 @@ from twelvefold.engine import Outcome, Services
 from twelvefold.errors import NotFound
 
 Output = TypeVar("Output", default=Any)
-WaitingKind = Literal["approval", "outcome"]
+WaitingKind = Literal["approval", "outcome", "question", "event", "time"]
 _KINDS: Mapping[str, WaitingKind] = {"asked": "approval", "unknown": "outcome"}
 
 
@@ -39,13 +40,16 @@ class Waiting:
     """A call that a run waits for.
 
     `kind` is "approval": `App.approve` answers it; or "outcome": it is not known whether the call
-    took effect before its process died, and `App.settle` records what a person found out.
+    took effect before its process died, and `App.settle` records what a person found out; or
+    "question": `App.answer` answers `question`; "event": `App.signal` sends `event`; "time".
     """
 
     call: str
     tool: str
     arguments: Mapping[str, Any]
     kind: WaitingKind
+    question: str = ""
+    event: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,10 @@ def _waiting(thread: Thread) -> Iterator[Waiting]:
     for call in thread.pending:
         if kind := _KINDS.get(call.state):
             yield Waiting(call.id, call.tool, arguments_of(call.arguments), kind)
+        elif isinstance(wait := call.wait, WaitStarted):
+            kind = "question" if wait.question else "event" if wait.event else "time"
+            arguments = arguments_of(call.arguments)
+            yield Waiting(call.id, call.tool, arguments, kind, wait.question, wait.event)
 
 
 def calls_of(entries: Sequence[Entry]) -> Iterator[ToolCall]:

@@ -20,9 +20,11 @@ from twelvefold.engine import (
     RunRequest,
     Services,
     answer,
+    answer_question,
     cancel,
     enqueue_run,
     run_uninterrupted,
+    send_signal,
     settle,
     start_run,
 )
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NO_EVENTS = NoEvents()
+UNSET: Any = object()
+"""No answer was given; None is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Answer:
     by: str = ""
     reason: str = ""
     call: str = ""
+    arguments: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,44 @@ class Session:
         await self._write(record, given, claims=False)
         return await read_run(self.services, record.run)
 
+    async def answer_question(
+        self, id: str, principal: str, value: Any, *, by: str, call: str, claims: bool
+    ) -> RunRecord:
+        """Answer the question that the run waits for; return the run's record before that."""
+        record = await self.find(id, principal)
+        if claims:
+            self._check_served(record)
+        await answer_question(
+            self.services,
+            record.run,
+            value,
+            by=by or record.principal,
+            principal=by or None,
+            call=CallId(call) if call else None,
+            claims=claims,
+        )
+        return record
+
+    async def write_answer(
+        self, id: str, principal: str, value: Any, *, by: str, call: str
+    ) -> Run[Any]:
+        """Answer a question, and leave the rest of the run to any process."""
+        record = await self.answer_question(id, principal, value, by=by, call=call, claims=False)
+        return await read_run(self.services, record.run)
+
+    async def resume_answered(
+        self, id: str, principal: str, value: Any, by: str, follower: Follower
+    ) -> Run[Any]:
+        """Answer a question, then drive the run until it is over or waits again."""
+        record = await self.answer_question(id, principal, value, by=by, call="", claims=True)
+        return await self.drives.follow(record.run, follower)
+
+    async def signal(self, key: str, payload: Any, workflow: str, principal: str) -> bool:
+        """Send an event; return False if it was sent before."""
+        return await send_signal(
+            self.services, key, payload, workflow=workflow, principal=principal, sender=principal
+        )
+
     async def _write(self, record: RunRecord, given: Answer | Settled, *, claims: bool) -> None:
         by, call = given.by or record.principal, CallId(given.call) if given.call else None
         if isinstance(given, Answer):
@@ -179,6 +222,7 @@ class Session:
                 approved=given.approved,
                 by=by,
                 reason=given.reason,
+                arguments=given.arguments,
                 call=call,
                 claims=claims,
             )

@@ -13,6 +13,7 @@ from twelvefold.app.loop_thread import LoopThread
 from twelvefold.app.operations import CLOSED
 from twelvefold.app.requests import Input, TurnOptions
 from twelvefold.app.run import Output, Run
+from twelvefold.app.session import UNSET
 from twelvefold.app.stream import RunEvent
 from twelvefold.config import Settings
 from twelvefold.core import Model, Settlement, Workflow
@@ -144,12 +145,15 @@ class SyncApp:
         run: str,
         *,
         approve: bool | None = None,
+        answer: Any = UNSET,
         by: str = "",
         reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
         principal: str = "",
     ) -> Run[Any]:
         """Continue a run until it is over or waits, as `App.resume` does."""
-        options = {"by": by, "reason": reason, "principal": principal}
+        options: dict[str, Any] = {"by": by, "reason": reason, "principal": principal}
+        options |= {"answer": answer, "arguments": arguments}
         return self._call(lambda app: app.resume(run, approve=approve, **options))
 
     def approve(
@@ -159,12 +163,29 @@ class SyncApp:
         by: str = "",
         approved: bool = True,
         reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
         call: str = "",
         principal: str = "",
     ) -> Run[Any]:
         """Approve or deny a call, as `App.approve` does."""
-        options = {"by": by, "reason": reason, "call": call, "principal": principal}
+        options: dict[str, Any] = {"by": by, "reason": reason, "call": call}
+        options |= {"arguments": arguments, "principal": principal}
         return self._call(lambda app: app.approve(run, approved=approved, **options))
+
+    def answer(
+        self, run: str, value: Any, *, by: str = "", call: str = "", principal: str = ""
+    ) -> Run[Any]:
+        """Answer the question of a tool, as `App.answer` does."""
+        options = {"by": by, "call": call, "principal": principal}
+        return self._call(lambda app: app.answer(run, value, **options))
+
+    def signal(
+        self, key: str, payload: Any = None, *, workflow: str | Workflow[Any], principal: str
+    ) -> bool:
+        """Send an event, as `App.signal` does."""
+        return self._call(
+            lambda app: app.signal(key, payload, workflow=workflow, principal=principal)
+        )
 
     def settle(
         self,
