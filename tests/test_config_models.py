@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from twelvefold.admin.settings import setting_rows
-from twelvefold.config import NamedModel, Settings, masked_models
+from twelvefold.config import (
+    NamedModel,
+    Settings,
+    key_variables,
+    masked_models,
+    misspelt,
+)
 from twelvefold.core.budget import Price
 from twelvefold.errors import SettingsError
 
@@ -181,3 +187,12 @@ def test_keys_headers_and_passwords_are_masked() -> None:
     assert shown["window"] == 32_000
     assert "hush" not in repr(settings_with(text)) + repr(settings_with(text).models)
     assert masked_models('{"fast": "sk-hush"}') == "****"
+
+
+def test_a_variable_with_the_key_of_a_model_is_not_misspelt() -> None:
+    models = {"fast": {"url": "http://h/v1", "key_env": "OPENAI_API_KEYS", "model": "m"}}
+    environ = {"MODELS": json.dumps(models), "OPENAI_API_KEYS": "sk-1"}
+
+    assert misspelt(environ, key_variables(environ)) == []
+    assert misspelt(environ) == ["unknown variable OPENAI_API_KEYS; did you mean OPENAI_API_KEY?"]
+    assert key_variables({}) == key_variables({"MODELS": "{"}) == frozenset()

@@ -28,7 +28,7 @@ from twelvefold.cli.main import CLOSED_PIPE
 from twelvefold.cli.parser import build_parser
 from twelvefold.cli.subcommands import Parser
 from twelvefold.config import Settings, list_variables
-from twelvefold.core.events import Event, RequestOptions, Usage
+from twelvefold.core.events import ChildLimits, Event, RequestOptions, Usage
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 SETTINGS = """\
@@ -156,7 +156,9 @@ def summary(kind: type) -> str:
 def events() -> str:
     parts = [part for kind in get_args(Event) for part in one_struct(kind, "##")]
     parts += ["## Types of fields"]
-    parts += [part for kind in (Usage, RequestOptions) for part in one_struct(kind, "###")]
+    parts += [
+        part for kind in (Usage, RequestOptions, ChildLimits) for part in one_struct(kind, "###")
+    ]
     return page("Events", EVENTS, *parts)
 
 
@@ -191,7 +193,7 @@ def default_of(field: FieldInfo) -> str:
         return ""
     is_factory = field.default is msgspec.NODEFAULT
     value = field.default_factory() if is_factory else field.default
-    return "all defaults" if isinstance(value, RequestOptions) else code(json.dumps(value))
+    return "all defaults" if isinstance(value, msgspec.Struct) else code(json.dumps(value))
 
 
 def schema() -> str:

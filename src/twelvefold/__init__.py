@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Workflow,
         tool,
     )
+    from twelvefold.core.fan_out import FanOut
     from twelvefold.core.waiting import Ask, Wait
     from twelvefold.errors import DuplicateRow, ToolRefused
 
@@ -37,6 +38,7 @@ __all__ = [
     "CallKey",
     "DuplicateRow",
     "Fallback",
+    "FanOut",
     "Principal",
     "ReadOnly",
     "RejectedCall",
@@ -62,6 +64,7 @@ _MODULES = {
     "twelvefold.app.sync": ("SyncApp",),
     "twelvefold.boot": ("open_services",),
     "twelvefold.config": ("Settings",),
+    "twelvefold.core.fan_out": ("FanOut",),
     "twelvefold.core.models": ("Fallback",),
     "twelvefold.core.ports": (
         "CallKey",

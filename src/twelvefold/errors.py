@@ -4,8 +4,8 @@ TwelvefoldError
 ├── SettingsError          the operator: settings are invalid; nothing was started
 ├── RequestError           the caller: the request is invalid
 │   ├── NotFound           … it names something that does not exist
-│   ├── InvalidAnswer      … the answer does not have the type that the question asks for
 │   ├── InputRefused       … an image or file is invalid, or no model of the run takes it
+│   ├── InvalidAnswer      … the answer does not have the type that the question asks for
 │   ├── ConversationTooLarge … it would exceed the maximum size of a conversation
 │   └── Conflict           … it does not fit the current state; try again later
 │       ├── Repeated       … a request with the same key was made before
@@ -79,14 +79,6 @@ class NotFound(RequestError):
     """The request names something that does not exist or is not visible to the caller."""
 
 
-class InvalidAnswer(RequestError):
-    """The answer does not fit the question's JSON Schema; `problems` has a line for each."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("the answer does not fit: " + "; ".join(problems))
-        self.problems = problems
-
-
 class InputRefused(RequestError):
     """An image or file in the conversation is invalid, or no model of the run takes it.
 
@@ -97,6 +89,14 @@ class InputRefused(RequestError):
         super().__init__(message)
         self.code = code
         self.earlier = earlier
+
+
+class InvalidAnswer(RequestError):
+    """The answer does not fit the question's JSON Schema; `problems` has a line for each."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("the answer does not fit: " + "; ".join(problems))
+        self.problems = problems
 
 
 class ConversationTooLarge(RequestError):

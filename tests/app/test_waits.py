@@ -1,81 +1,149 @@
-"""Questions, events and other arguments, by the methods of an app."""
+"""Runs that wait for time, an event, an answer or an approval with other arguments."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import pytest
 
-from tests.app.shop import REFUND, scripted, shop, shop_settings
+from tests.app.shop import scripted, shop_settings
 from twelvefold import App, Ask, SyncApp, Wait, Workflow, tool
-from twelvefold.errors import InvalidAnswer, NotFound
+from twelvefold.errors import InvalidAnswer, NotFound, RequestError
 from twelvefold.services.model.scripted import calls, says
 
 
 @tool(effect="pure")
-async def ask_colour() -> Ask:
-    """Ask for a colour."""
-    return Ask("Which colour?", schema=Literal["red", "blue"])
+async def sleep(ms: int) -> Wait:
+    """Wait some time."""
+    return Wait(until=timedelta(milliseconds=ms))
 
 
 @tool(effect="pure")
-async def await_payment() -> Wait:
-    """Wait for the payment."""
-    return Wait(event="paid")
+async def payment(number: int) -> Wait:
+    """Wait for a payment."""
+    return Wait(event=f"payment:{number}")
 
 
-desk = Workflow("desk", "Help.", (ask_colour, await_payment))
-ASK, AWAIT = calls(("ask_colour", {})), calls(("await_payment", {}))
+@tool(effect="pure")
+async def seats(person: str) -> Ask:
+    """Ask how many seats."""
+    return Ask("How many seats?", schema=int, person=person)
 
 
-async def test_a_question_is_answered_and_the_run_resumed(tmp_path: Path) -> None:
-    model = scripted(ASK, says("Blue it is."))
-    async with App([desk], settings=shop_settings(tmp_path), model=model) as app:
-        waiting = await app.run(desk, "hello", principal="ann")
-        with pytest.raises(InvalidAnswer, match="green"):
-            await app.resume(waiting.id, answer="green")
-        with pytest.raises(NotFound, match="no question for bob"):
-            await app.answer(waiting.id, "blue", by="bob")
-        run = await app.resume(waiting.id, answer="blue", by="ann")
-
-    (call,) = waiting.waiting
-    assert (call.kind, call.question, call.event) == ("question", "Which colour?", "")
-    assert (run.status, run.text) == ("completed", "Blue it is.")
-    assert [one.result for one in run.calls] == ['"blue"']
+@tool(effect="pure", approval=True)
+async def book(seats: int) -> str:
+    """Book seats."""
+    return f"{seats} booked"
 
 
-async def test_an_event_continues_a_run(tmp_path: Path) -> None:
-    model = scripted(AWAIT, says("Thanks."))
-    async with App([desk], settings=shop_settings(tmp_path), model=model) as app:
-        waiting = await app.run(desk, "hello", principal="ann")
-        sent = [
-            await app.signal("paid", {"amount": 12}, workflow=desk, principal="ann")
-            for _ in range(2)
-        ]
-        run = await app.resume(waiting.id)
+desk = Workflow("desk", "You wait.", (sleep, payment, seats, book))
 
-    (call,) = waiting.waiting
-    assert (call.kind, call.event) == ("event", "paid")
-    assert sent == [True, False]
-    assert [one.result for one in run.calls] == ['{"amount":12}']
+
+def open_desk(directory: Path, *replies: Any) -> App:
+    return App([desk], settings=shop_settings(directory), model=scripted(*replies, says("Done.")))
+
+
+@pytest.fixture
+async def waiting_for_payment(tmp_path: Path) -> AsyncIterator[App]:
+    async with open_desk(tmp_path, calls(("payment", {"number": 7}))) as app:
+        yield app
+
+
+async def test_a_run_waits_for_an_event(waiting_for_payment: App) -> None:
+    app = waiting_for_payment
+    run = await app.run(desk, "pay", principal="ann")
+
+    (wait,) = run.waiting
+    assert (run.status, wait.kind, wait.event, wait.until) == (
+        "waiting",
+        "event",
+        "payment:7",
+        None,
+    )
+    assert await app.resume(run.id) == run
+    assert await app.signal("payment:7", {"cents": 5}, workflow=desk, principal="ann")
+    assert not await app.signal("payment:7", {"cents": 6}, workflow="desk", principal="ann")
+    done = await app.resume(run.id)
+    assert [call.result for call in done.calls] == ['{"cents":5}']
+    assert (done.status, done.text) == ("completed", "Done.")
+
+
+async def test_an_event_may_come_before_the_run(waiting_for_payment: App) -> None:
+    app = waiting_for_payment
+    assert await app.signal("payment:7", workflow=desk)
+
+    run = await app.run(desk, "pay")
+
+    assert [call.result for call in run.calls] == ["null"]
+    with pytest.raises(RequestError, match="no workflow"):
+        await app.signal("payment:7", workflow="des")
+
+
+async def test_a_run_waits_for_time(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, calls(("sleep", {"ms": 300}))) as app:
+        run = await app.run(desk, "sleep")
+
+        (wait,) = run.waiting
+        assert wait.kind == "timer"
+        assert wait.until is not None
+        assert abs(wait.until - datetime.now(UTC)) < timedelta(seconds=20)
+        async with asyncio.timeout(20):
+            while run.status == "waiting":
+                await asyncio.sleep(0.1)
+                run = await app.resume(run.id)
+
+    assert run.text == "Done."
+
+
+async def test_a_person_answers_a_question(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, calls(("seats", {"person": "boss"}))) as app:
+        run = await app.run(desk, "book", principal="ann")
+
+        (wait,) = run.waiting
+        assert (wait.kind, wait.question, wait.person) == ("question", "How many seats?", "boss")
+        assert wait.schema is not None
+        assert wait.schema["type"] == "integer"
+        with pytest.raises(InvalidAnswer):
+            await app.answer(run.id, "many", by="boss")
+        with pytest.raises(NotFound):
+            await app.answer(run.id, 3, principal="ann")
+        queued = await app.answer(run.id, 3, principal="boss")
+        done = await app.resume(run.id)
+
+    assert queued.status == "queued"
+    assert [call.result for call in done.calls] == ["3"]
+
+
+async def test_resume_answers_a_question(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, calls(("seats", {"person": ""}))) as app:
+        run = await app.run(desk, "book")
+        done = await app.resume(run.id, answer=4)
+
+    assert [call.result for call in done.calls] == ["4"]
 
 
 async def test_a_call_is_approved_with_other_arguments(tmp_path: Path) -> None:
-    model = scripted(REFUND, says("Refunded."))
-    async with App([shop], settings=shop_settings(tmp_path), model=model) as app:
-        waiting = await app.run(shop, "refund it")
-        queued = await app.approve(waiting.id, by="boss", arguments={"item": "cake"})
-        run = await app.resume(queued.id)
+    replies = [calls(("book", {"seats": 40})), calls(("book", {"seats": 50}))]
+    async with open_desk(tmp_path, *replies) as app:
+        run = await app.run(desk, "book")
+        with pytest.raises(RequestError):
+            await app.approve(run.id, arguments={"seats": "many"})
+        await app.approve(run.id, arguments={"seats": 4})
+        run = await app.resume(run.id)
+        done = await app.resume(run.id, approve=True, arguments={"seats": 5})
 
-    assert run.calls[0].result == "0 refunded"
+    assert [call.result for call in done.calls] == ["4 booked", "5 booked"]
 
 
-def test_the_sync_app_answers_and_sends_events(tmp_path: Path) -> None:
-    model = scripted(ASK, AWAIT, says("Thanks."))
+def test_the_same_without_await(tmp_path: Path) -> None:
+    replies = [calls(("seats", {"person": ""})), calls(("payment", {"number": 7}))]
+    model = scripted(*replies, says("Done."))
     with SyncApp([desk], settings=shop_settings(tmp_path), model=model) as app:
-        run = app.run(desk, "hello", principal="ann")
-        assert app.answer(run.id, "red").status == "queued"
-        assert app.resume(run.id).status == "waiting"
-        assert app.signal("paid", workflow="desk", principal="ann")
-        run = app.resume(run.id)
+        run = app.run(desk, "book")
+        app.answer(run.id, 3)
+        assert app.signal("payment:7", 250, workflow=desk)
+        done = app.resume(run.id)
 
-    assert run.text == "Thanks."
+    assert [call.result for call in done.calls] == ["3", "250"]

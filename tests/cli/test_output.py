@@ -37,10 +37,11 @@ from twelvefold.cli.output import (
     stdout_writer,
 )
 from twelvefold.cli.transcript import Transcript
-from twelvefold.core.events import Event
+from twelvefold.core.events import Event, ModelAttempt, ModelReplied, Usage
 from twelvefold.core.tools.schema import BadArguments
 from twelvefold.core.tools.tool import tool
 from twelvefold.observe.escape import is_visible
+from twelvefold.services.model.scripted import says
 
 
 def test_a_long_line_is_cut_and_has_its_length() -> None:
@@ -175,6 +176,24 @@ def test_escaping_is_the_same_for_a_text_in_pieces(
 
     escaped = "⚠\ufe0f e" + "\u0301" * 4 + r"\u0301" * 6 + r"\u202ex"
     assert capsys.readouterr().out == escaped
+
+
+def test_models_that_gave_no_reply_are_part_of_the_transcript(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    transcript = Transcript(stdout_writer(colour=False))
+    broken = ModelAttempt("fast", "it broke off\u202e", Usage(900, 100))
+    reply = ModelReplied(
+        tuple(says("Hello.")), Usage(), "m-1", "", named="careful", attempts=(broken,)
+    )
+
+    for entry in entries(asked("Hi"), reply):
+        transcript.recorded(entry)
+
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "(no reply from fast: it broke off\\u202e)",
+        "Hello.",
+    ]
 
 
 class FakeScreen:

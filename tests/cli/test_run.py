@@ -220,7 +220,13 @@ def test_a_call_that_needs_approval_leaves_the_run_waiting(tw: Twelvefold) -> No
     assert done.status == 75
     assert done.json["status"] == "waiting"
     assert done.json["waiting"] == [
-        {"call": "2.0", "tool": "pay", "arguments": '{"cents": 3}', "for": "asked"}
+        {
+            "run": done.json["run"],
+            "call": "2.0",
+            "tool": "pay",
+            "arguments": '{"cents": 3}',
+            "for": "asked",
+        }
     ]
     assert f"twelvefold runs approve {done.json['run']} --call 2.0" in done.err
 

@@ -9,12 +9,11 @@ from typing_extensions import TypeAliasType
 
 from tests.builders import approval_asked, asked, called, thread_of
 from twelvefold.core.answers import check_answer, decode_value, parse_answer, schema_of
-from twelvefold.core.events import ChildrenStarted, WaitStarted
+from twelvefold.core.events import WaitStarted
 from twelvefold.core.ids import CallId
-from twelvefold.core.ports import WaitState
 from twelvefold.core.tools.tool import tool
 from twelvefold.core.waiting import Ask, Wait, declares_wait
-from twelvefold.core.waits import ended_waits, start_wait
+from twelvefold.core.waits import start_wait
 from twelvefold.errors import InvalidAnswer, RequestError, WorkflowError
 
 CALL = CallId("2.0")
@@ -141,13 +140,6 @@ def test_a_payload_is_json() -> None:
     assert decode_value("[1]", "PAYLOAD") == [1]
     with pytest.raises(RequestError, match="PAYLOAD is no JSON"):
         decode_value("[1", "PAYLOAD")
-
-
-def test_calls_without_a_time_do_not_end() -> None:
-    children = ChildrenStarted(CALL, "fan", ("r",))
-    thread = thread_of(asked(), called("fan"), children)
-
-    assert ended_waits(thread, thread.pending, WaitState(0, 1)) == ()
 
 
 def test_an_approval_without_a_limit_needs_a_person() -> None:

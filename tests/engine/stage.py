@@ -397,6 +397,10 @@ class Stage:
         async with self._store.read() as db:
             return [row["item"] for row in await db.fetch_all("select item from bought order by 1")]
 
+    async def forget_bought(self) -> None:
+        async with self._store.write() as tx:
+            await tx.execute("delete from bought")
+
     async def let_leases_run_out(self) -> None:
         async with self._store.write() as tx:
             await tx.execute("update runs set lease_until = 0")

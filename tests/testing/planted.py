@@ -4,9 +4,12 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
-from twelvefold import ReadOnly, Resource, Transaction, Workflow, tool
+from twelvefold import Ask, Fallback, ReadOnly, Resource, Transaction, Wait, Workflow, tool
 
 
 @tool
@@ -55,6 +58,25 @@ async def book_some(tx: Transaction) -> str:
     return "some rooms are booked"
 
 
+@tool(effect="pure")
+async def remind(days: int) -> Wait:
+    """Wait some days."""
+    return Wait(until=timedelta(days=days))
+
+
+@tool
+async def await_payment(tx: Transaction, room: int) -> Wait:
+    """Reserve a room and wait for its payment."""
+    await tx.execute("insert into bookings (room) values (:room)", room=room)
+    return Wait(event=f"payment:{room}", timeout=timedelta(hours=1))
+
+
+@tool(effect="pure")
+async def ask_colour() -> Ask:
+    """Ask for a colour."""
+    return Ask("Which colour?", schema=Literal["red", "blue"])
+
+
 class Bell:
     """A resource."""
 
@@ -77,6 +99,21 @@ reception = Workflow("reception", "You ring.", (ring_bell,), resources=open_bell
 hotel = Workflow(
     name="hotel",
     instructions="You book rooms.",
-    tools=(book, book_beside, book_some, ring, cancel, make_key),
+    tools=(
+        *(book, book_beside, book_some, ring, cancel, make_key),
+        *(remind, await_payment, ask_colour),
+    ),
     schema="create table if not exists bookings (room integer not null);",
+)
+concierge = replace(hotel, name="concierge", model=Fallback("fast", "careful"))
+billing = Workflow(
+    name="billing",
+    instructions="You write bills.",
+    tools=(book,),
+)
+desk = Workflow(
+    name="desk",
+    instructions="You stand at the desk.",
+    tools=(book, billing.as_tool("Ask the billing department.")),
+    schema=hotel.schema,
 )

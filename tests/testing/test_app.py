@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.acceptance.academy import Place
 from tests.testing.planted import Bell, hotel, reception
-from twelvefold import Settings, Workflow
+from twelvefold import Fallback, Settings, Workflow
 from twelvefold.errors import AppClosed
 from twelvefold.testing import (
     FrozenClock,
@@ -130,6 +131,22 @@ def test_settings_and_a_model_of_ones_own_are_taken() -> None:
 
     assert run.status == "incomplete"
     assert len(model.requests) == 1
+
+
+def test_named_models_are_the_scripted_model_unless_they_are_given() -> None:
+    chain = replace(hotel, model=Fallback("fast", "careful"), models=("cheap",))
+
+    with SyncTestApp([chain]) as app:
+        app.model.replies(outage(), BOOK, "Booked.", "Cheap.")
+        run = app.run(chain, "Room 4")
+        cheap = app.run(chain, "Hello", model="cheap")
+    with SyncTestApp([chain], models={"fast": ScriptedModel(outage())}) as other:
+        other.model.replies("Hello.")
+        answer = other.run(chain, "Hello")
+
+    assert (run.status, run.text, cheap.text) == ("completed", "Booked.", "Cheap.")
+    assert answer.text == "Hello."
+    assert len(other.model.requests) == 1
 
 
 def test_a_resource_may_be_replaced() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.testing.planted import hotel, reception
+from tests.testing.planted import billing, desk, hotel, reception
 from twelvefold import Workflow
-from twelvefold.testing import call, crash_matrix
+from twelvefold.testing import TestApp, call, crash_matrix
+from twelvefold.testing.crash.rows import JOURNAL
 
 
 def test_rows_that_commit_with_the_journal_are_there_once() -> None:
@@ -100,3 +101,25 @@ def test_a_workflow_that_no_other_process_can_import_is_refused() -> None:
 def test_a_module_that_does_not_exist_is_named() -> None:
     with pytest.raises(ValueError, match="No module named 'no_such_module'"):
         crash_matrix("no_such_module:workflow", "Room 4")
+
+
+async def test_the_tables_of_the_journal_are_those_of_an_empty_database() -> None:
+    async with TestApp([]) as app:
+        rows = await app.fetch_all("select name from sqlite_master where type = 'table'")
+
+    assert {row["name"] for row in rows} == JOURNAL
+
+
+def test_a_run_and_its_child_are_killed_at_every_boundary_of_both() -> None:
+    report = crash_matrix(
+        [desk, billing],
+        "Book room 4 and bill it",
+        replies={
+            "desk": [call("book", room=4), call("billing", input="Bill room 4"), "Billed."],
+            "billing": [call("book", room=5), "The bill is written."],
+        },
+    )
+
+    assert report.ok, report
+    assert report.status == "completed"
+    assert any("WaitEnded, billing" in one.place for one in report.boundaries)

@@ -95,3 +95,12 @@ def gift_card_order() -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         and "gift_card" in one["record"]["payment_history"][0]["payment_method_id"]
     )
     return users[order["record"]["user_id"]], order
+
+
+def test_a_workflow_with_a_chain_of_models_survives_a_kill_at_every_boundary() -> None:
+    report = crash_matrix(
+        "tests.testing.planted:concierge", "Room 4", replies=[call("book", room=4), "Booked."]
+    )
+
+    assert report.ok, report
+    assert report.status == "completed"

@@ -240,5 +240,5 @@ def declare_wrongly() -> None:
     tool(effect="transactional")  # type: ignore[call-overload]  # the signature declares it
     tool("explain")  # type: ignore[call-overload]  # not a function
     Workflow("academy", "Help.", (explain,))  # type: ignore[arg-type]  # not a tool
-    Workflow("academy", takes_reader)  # type: ignore[arg-type]  # takes no principal
     Workflow("academy", "Help.", (look,), resources=Courier)  # type: ignore[arg-type]  # no opener
+    Workflow("academy", takes_reader)  # type: ignore[arg-type]  # takes no principal

@@ -51,7 +51,7 @@ async def examine(
     tested: parity.Versions = parity.TESTED,
 ) -> AsyncIterator[Finding]:
     """Run all checks in order. `tested` are the versions of database servers that are tested."""
-    for warning in misspelt(environ):
+    for warning in misspelt(environ, {named.key_env for named in settings.models}):
         yield Finding("warn", "settings", warning)
     for workflow in services.workflows.values():
         yield _check_workflow(workflow)

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from twelvefold.app.drives import Drives
 from twelvefold.app.opening import open_checked_services
 from twelvefold.app.operations import Operations
-from twelvefold.app.requests import Input, Turn, TurnOptions, name_of
+from twelvefold.app.requests import LOCAL, UNSET, Input, Turn, TurnOptions, name_of
 from twelvefold.app.run import Output, Run
-from twelvefold.app.session import NO_EVENTS, UNSET, Answer, Session, Settled
+from twelvefold.app.session import NO_EVENTS, Answer, Given, Session, Settled, Value
 from twelvefold.app.stream import EventSource, Progress, RunBegan, RunEvent, last_event
 from twelvefold.app.task_context import TaskContext
 from twelvefold.boot import read_environment
 from twelvefold.config import Settings
 from twelvefold.core import Model, RunId, Settlement, Workflow
-from twelvefold.core.answers import encode_value
 from twelvefold.engine import HeldRun
 from twelvefold.errors import AppClosed, WorkflowError
 
@@ -29,8 +28,9 @@ class App:
     """Workflows in an asyncio program: a script, a web server, a notebook or a test.
 
     `workflows` are served instead of those of WORKFLOWS. `settings`: those of the environment
-    unless given; `.env` is read by the commands only. `model` replaces the model of the settings,
-    and is not closed; `resources` replace those of the workflows, by type. Both are for tests.
+    unless given; `.env` is read by the commands only. `model` replaces the default
+    model, `models` those of MODELS that have the same names; they are not closed. `resources`
+    replace those of the workflows, by type. The three are for tests.
     Several apps may be open in one process.
 
     An embedded database is migrated and seeded when the app opens. A server is checked only:
@@ -60,6 +60,7 @@ class App:
         *,
         settings: Settings | None = None,
         model: Model | None = None,
+        models: Mapping[str, Model] | None = None,
         resources: Mapping[type, object] | None = None,
     ) -> None:
         """Raises WorkflowError if two workflows have one name."""
@@ -69,6 +70,7 @@ class App:
             raise WorkflowError(f"each workflow of an app has a name of its own, not {names}")
         self._settings = settings
         self._model = model
+        self._models = models
         self._resources = resources
         self._context: TaskContext[Session] | None = None
         self._session: Session | None = None
@@ -113,6 +115,7 @@ class App:
             settings,
             workflows=self._workflows or None,
             model=self._model,
+            models=self._models,
             resources=self._resources,
         ) as services:
             session = Session(settings, services, Operations(), Drives(services))
@@ -221,17 +224,16 @@ class App:
     ) -> Run[Any]:
         """Continue a run until it is over or waits, and return it.
 
-        `approve` first answers the call that waits for approval, in the name of `by`, by default
-        the run's principal; `arguments` replace those of the model. `answer` first answers the
-        question of a tool. Without them the run is continued if any process may do so, followed if
-        another process drives it, and returned as it is if it is over or waits. Raises NotFound,
-        TooLate if no call waits, RequestError if the app has no such workflow.
+        `approve` and `answer` first answer what waits, as the methods of these names do, in the
+        name of `by`. Without them the run is continued if any process may do so, followed if
+        another process drives it, and returned as it is if it is over or still waits. Raises
+        NotFound, TooLate if no call waits, RequestError if the app has no such workflow.
         """
-        if answer is not UNSET:
-            answered = self.session.resume_answered(run, principal, answer, by, NO_EVENTS)
-            return await self.session.operations.run(answered)
-        changed = _arguments_text(arguments)
-        given = None if approve is None else Answer(approve, by, reason, arguments=changed)
+        given: Given | None = None
+        if approve is not None:
+            given = Answer(approve, by, reason, arguments=arguments)
+        elif answer is not UNSET:
+            given = Value(answer, by, principal)
         work = self.session.resume(run, principal, given, NO_EVENTS)
         return await self.session.operations.run(work)
 
@@ -248,33 +250,43 @@ class App:
     ) -> Run[Any]:
         """Approve or deny a call, and leave the rest of the run to any process.
 
-        `arguments` replace those of the model. `call` "": the first call that waits. Raises
-        NotFound, TooLate if no such call waits, and Conflict if another process holds the run.
+        `by` is recorded, by default the run's principal. `arguments` replace those of the model.
+        `call` "": the first call that waits. Raises NotFound, TooLate if no such call waits,
+        RequestError for arguments that the tool does not take, and Conflict if another process
+        holds the run.
         """
-        given = Answer(approved, by, reason, call, _arguments_text(arguments))
+        given = Answer(approved, by, reason, call, arguments)
         return await self.session.operations.run(self.session.write(run, principal, given))
 
     async def answer(
         self, run: str, value: Any, *, by: str = "", call: str = "", principal: str = ""
     ) -> Run[Any]:
-        """Answer the question of a tool, and leave the rest of the run to any process.
+        """Answer a question of a tool, and leave the rest of the run to any process.
 
-        `value` is a JSON value of the type that the question asks for. `by` is the person; "" may
-        answer for anyone. Raises InvalidAnswer, and the run goes on waiting, NotFound if another
-        person is asked, TooLate if no such question waits, and Conflict as `approve` does.
+        `value` is a JSON value of the type that the question asks for. `principal` must be the
+        person whom the question names; without it the caller may answer for anyone. Raises
+        InvalidAnswer, and the run goes on waiting, NotFound, TooLate if no such question waits, and
+        Conflict if another process holds the run.
         """
-        work = self.session.write_answer(run, principal, value, by=by, call=call)
-        return await self.session.operations.run(work)
+        given = Value(value, by, principal, call)
+        return await self.session.operations.run(self.session.write(run, principal, given))
 
     async def signal(
-        self, key: str, payload: Any = None, *, workflow: str | Workflow[Any], principal: str
+        self,
+        key: str,
+        payload: Any = None,
+        *,
+        workflow: str | Workflow[Any],
+        principal: str = LOCAL,
+        by: str = "",
     ) -> bool:
-        """Send an event to the runs of a workflow and principal; see `Wait`.
+        """Send an event, with a JSON value, to the runs of a workflow and a principal.
 
-        `payload` is a JSON value, which the model reads. Returns False if the event was sent
-        before: the first delivery counts. Raises RequestError.
+        Runs that wait for it continue in any process; a run that waits for it later gets it at
+        once. Returns False, without a change, if the event was sent before: the first delivery
+        counts. `by` is recorded, by default the principal. Raises RequestError.
         """
-        work = self.session.signal(key, payload, self._name(workflow), principal)
+        work = self.session.signal(key, payload, self._name(workflow), principal, by)
         return await self.session.operations.run(work)
 
     async def settle(
@@ -334,11 +346,6 @@ class App:
             return _leave_open
         await self.open()
         return self.close
-
-
-def _arguments_text(arguments: Mapping[str, Any] | None) -> str:
-    """Return other arguments of a call as JSON, "" for none. Raises RequestError."""
-    return "" if arguments is None else encode_value(dict(arguments), "the arguments")
 
 
 async def _leave_open() -> None:

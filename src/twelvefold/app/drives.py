@@ -14,7 +14,8 @@ from twelvefold.core import (
     RunRecord,
 )
 from twelvefold.engine import HeldRun, Outcome, Preparation, Services, take
-from twelvefold.engine.drive import drive
+from twelvefold.engine.commands import give_back
+from twelvefold.engine.family import drive_family
 from twelvefold.errors import Conflict, StaleRun, TooLate
 
 FOLLOW_POLL_S = 0.2
@@ -71,16 +72,21 @@ class Drives:
         while True:
             outcome = await self._drive_here(current, follower)
             if outcome is not None:
-                return make_run(self.services, outcome)
+                return await make_run(self.services, outcome)
             follower.moved()
             next_held = await self._wait(run, follower)
             if next_held is None:
                 return await read_run(self.services, run)
             current = next_held
 
-    async def follow(self, run: RunId, follower: Follower) -> Run[object]:
-        """Return a run once it is over or waits; drive it if no process does."""
-        held = await self._wait(run, follower)
+    async def follow(self, run: RunId, follower: Follower, *, wakes: bool = False) -> Run[object]:
+        """Return a run once it is over or waits; drive it if no process does.
+
+        `wakes`: drive it also if it waits, because what it waits for may have come.
+        """
+        held = await (self._claim(run, follower) if wakes else self._wait(run, follower))
+        if held is None and wakes:
+            held = await self._wait(run, follower)
         if held is None:
             return await read_run(self.services, run)
         return await self.drive(held, follower)
@@ -94,7 +100,7 @@ class Drives:
     async def _drive_here(self, held: HeldRun, listener: Listener) -> Outcome | None:
         """Return the outcome, or None if the run was cancelled or taken over meanwhile."""
         task = asyncio.get_running_loop().create_task(
-            drive(self.services, held, listener), name=f"drive {held.run}"
+            drive_family(self.services, held, listener), name=f"drive {held.run}"
         )
         self._tasks[held.run] = task
         try:
@@ -104,7 +110,8 @@ class Drives:
             await asyncio.wait([task])
             raise
         finally:
-            del self._tasks[held.run]
+            if self._tasks.get(held.run) is task:  # else another call has taken the run over
+                del self._tasks[held.run]
         with suppress(StaleRun, asyncio.CancelledError):
             return task.result()
         return None
@@ -120,16 +127,25 @@ class Drives:
                 follower.read(await self._read(run, follower))
             if _rests(record):
                 return None
-            if not record.leased and (held := await self._claim(run)):
+            if not record.leased and (held := await self._claim(run, follower)):
                 return held
             await asyncio.sleep(self.poll_s)
 
-    async def _claim(self, run: RunId) -> HeldRun | None:
+    async def _claim(self, run: RunId, follower: Follower) -> HeldRun | None:
+        """Claim the run; the follower then has all entries, and the pieces so far are void."""
         await self.prepare()
         try:
-            return await take(self.services, run)
+            held = await take(self.services, run)
         except (Conflict, TooLate):
             return None
+        try:
+            if follower.is_streaming:
+                follower.read(await self._read(run, follower))
+        except BaseException:
+            await give_back(self.services, held)
+            raise
+        follower.moved()
+        return held
 
     async def _read(self, run: RunId, follower: Follower) -> JournalDelta:
         store = self.services.store

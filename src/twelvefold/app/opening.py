@@ -18,6 +18,7 @@ async def open_checked_services(
     *,
     workflows: Mapping[str, Workflow[Any]] | None = None,
     model: Model | None = None,
+    models: Mapping[str, Model] | None = None,
     with_model: bool = True,
     resources: Mapping[type, object] | None = None,
     limit: ExitLimit | None = None,
@@ -25,11 +26,17 @@ async def open_checked_services(
     """Open the services and check the database. Raises SettingsError if it does not fit.
 
     An embedded file is migrated and seeded; a server is not. `workflows`: instead of those of the
-    settings. `model`: instead of that of the settings; it is not closed. `resources`: instead of
-    those of the workflows. `limit` is the limit that this process starts at SIGTERM.
+    settings. `model`: instead of the default model. `models`: instead of those of MODELS that have
+    the same names. Neither is closed. `resources`: instead of those of the workflows. `limit` is
+    the limit that this process starts at SIGTERM.
     """
     async with open_services(
-        settings, workflows=workflows, model=model, with_model=with_model, resources=resources
+        settings,
+        workflows=workflows,
+        model=model,
+        models=models,
+        with_model=with_model,
+        resources=resources,
     ) as services:
         await prepare(settings, services)
         yield replace(services, exit_limit=limit or services.exit_limit)

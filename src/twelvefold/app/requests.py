@@ -25,6 +25,8 @@ Input = str | Sequence[Item]
 """A user message, or items in the format of the Responses API."""
 
 
+UNSET: Any = object()
+"""The value of an answer that was not given; None is an answer."""
 LOCAL = "local"
 """The principal of runs without another one, as in the commands and on the page."""
 
@@ -40,6 +42,8 @@ class TurnOptions(TypedDict, total=False):
     """Continues after this run, `resp_…`; on a fork if another run has followed it."""
     key: str
     """The same request with the same key returns the same run, for a day."""
+    model: str
+    """One of the workflow's `models`, instead of the workflow's own model."""
     metadata: Mapping[str, str]
     """Texts that are stored with the run and shown by the API."""
 
@@ -54,6 +58,7 @@ class Turn:
     conversation: str = ""
     previous: str = ""
     key: str = ""
+    model: str = ""
     metadata: Mapping[str, str] | None = None
     stream: bool = False
 
@@ -71,6 +76,7 @@ class Turn:
         if not self.key:
             return None
         body = [self.workflow, self.items, self.conversation, self.previous, self.metadata or {}]
+        body += [self.model] if self.model else []
         return IdempotentRequest(self.key, sha256(msgspec.json.encode(body)).hexdigest())
 
 
@@ -89,7 +95,10 @@ async def run_request(services: Services, turn: Turn) -> RunRequest:
         raise RequestError("pass `conversation` or `previous`, not both")
     _check_metadata(turn.metadata)
     options = RequestOptions(
-        stream=turn.stream, metadata=dict(turn.metadata or {}), previous=turn.previous
+        stream=turn.stream,
+        metadata=dict(turn.metadata or {}),
+        previous=turn.previous,
+        model=turn.model,
     )
     request = RunRequest(
         workflow=turn.workflow,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Generic, Literal
 
 from typing_extensions import TypeVar
@@ -12,6 +13,8 @@ from twelvefold.app.texts import last_answer
 from twelvefold.core import (
     OVER,
     BadOutput,
+    Call,
+    ChildrenStarted,
     Entry,
     ModelReplied,
     RunId,
@@ -27,29 +30,41 @@ from twelvefold.core import (
     incomplete_sentence,
     output_of,
 )
+from twelvefold.core.waits import time_of
 from twelvefold.engine import Outcome, Services
+from twelvefold.engine.waiting_calls import waiting_calls
 from twelvefold.errors import NotFound
 
 Output = TypeVar("Output", default=Any)
-WaitingKind = Literal["approval", "outcome", "question", "event", "time"]
-_KINDS: Mapping[str, WaitingKind] = {"asked": "approval", "unknown": "outcome"}
+WaitingKind = Literal["approval", "outcome", "question", "event", "timer", "children"]
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A call that a run waits for.
+    """A call that a run waits for. `kind` tells what ends the wait:
 
-    `kind` is "approval": `App.approve` answers it; or "outcome": it is not known whether the call
-    took effect before its process died, and `App.settle` records what a person found out; or
-    "question": `App.answer` answers `question`; "event": `App.signal` sends `event`; "time".
+    - "approval": a person, by `App.approve`; without an answer the call is denied at `until`
+    - "outcome": a person, by `App.settle`: its process died, and whether it took effect is unknown
+    - "question": a person, by `App.answer` with a value of the JSON Schema `schema`; `person` is
+      who may answer, "" for the run's principal
+    - "event": the `event`, by `App.signal`
+    - "timer": the time `until`
+    - "children": the runs `runs`. Their own calls that wait for a person follow, with `run`
+
+    `run` is the run that has the call. `until` is in UTC; a question or an event times out then.
     """
 
     call: str
     tool: str
     arguments: Mapping[str, Any]
     kind: WaitingKind
+    run: str
     question: str = ""
+    schema: Mapping[str, Any] | None = None
+    person: str = ""
     event: str = ""
+    until: datetime | None = None
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +89,14 @@ class Run(Generic[Output]):
     `id` begins with `resp_`, `conversation` with `conv_`. `status` is one of
 
     - "completed", "incomplete" (a limit was reached), "failed" or "cancelled": the run is over
-    - "waiting": `waiting` has the calls that need an answer
+    - "waiting": `waiting` has the calls whose results are to come
     - "queued": any process may continue it; with an `error`, a service failed
     - "running": a process drives it
 
     `text` is the model's last answer. `output` is the value of a completed run whose workflow has
     an output type. `error` is why the run is not completed, as a sentence;
     `reason` is a word for it. `usage` counts the tokens of this run. `calls` have a result.
+    `children` are the runs that it has started.
 
     Example:
         from examples.shopping import workflow
@@ -124,21 +140,28 @@ async def read_run(services: Services, run: RunId, principal: str = "") -> Run[A
     thread = fold(entry for entry in journal.entries if entry.run <= run.ordinal)
     status = _status_of(thread, record.status)
     fault = record.error if status == "queued" else ""
-    return make_run(services, Outcome(run, status, thread, fault))
+    return await make_run(services, Outcome(run, status, thread, fault))
 
 
 def _status_of(thread: Thread, status: RunStatus) -> RunStatus:
     """Return the status of a run whose row was read before its journal."""
     if thread.status in OVER:
         return thread.status
-    if thread.waits:
-        return "waiting"
-    return "queued" if status == "waiting" else status
+    if status == "waiting":
+        return "waiting" if thread.waits or thread.timed_calls else "queued"
+    needs_person = thread.pending and thread.pending[0].state in ("asked", "unknown")
+    return "waiting" if needs_person else status
 
 
-def make_run(services: Services, outcome: Outcome) -> Run[Any]:
+async def make_run(services: Services, outcome: Outcome) -> Run[Any]:
     """Return the latest run of a thread."""
     thread = outcome.thread
+    waiting = [*_waiting(str(outcome.run), thread)]
+    if thread.parent_calls:
+        below = await waiting_calls(services, outcome.run, thread)
+        waiting += [
+            _waiting_call(str(one.run), one.call) for one in below if one.run != outcome.run
+        ]
     return Run(
         id=str(outcome.run),
         workflow=thread.workflow,
@@ -150,8 +173,9 @@ def make_run(services: Services, outcome: Outcome) -> Run[Any]:
         usage=thread.usage,
         error=_error_of(outcome),
         reason=thread.reason,
-        waiting=tuple(_waiting(thread)),
+        waiting=tuple(waiting),
         calls=tuple(calls_of(thread.latest)),
+        children=tuple(_children(thread.latest)),
     )
 
 
@@ -177,14 +201,48 @@ def _error_of(outcome: Outcome) -> str:
             return ""
 
 
-def _waiting(thread: Thread) -> Iterator[Waiting]:
+def _waiting(run: str, thread: Thread) -> Iterator[Waiting]:
     for call in thread.pending:
-        if kind := _KINDS.get(call.state):
-            yield Waiting(call.id, call.tool, arguments_of(call.arguments), kind)
-        elif isinstance(wait := call.wait, WaitStarted):
-            kind = "question" if wait.question else "event" if wait.event else "time"
-            arguments = arguments_of(call.arguments)
-            yield Waiting(call.id, call.tool, arguments, kind, wait.question, wait.event)
+        if call.state in ("asked", "unknown") or call.wait is not None:
+            yield _waiting_call(run, call)
+
+
+def _waiting_call(run: str, call: Call) -> Waiting:
+    wait = call.wait
+    one = Waiting(call.id, call.tool, arguments_of(call.arguments), _kind_of(call), run)
+    if isinstance(wait, ChildrenStarted):
+        return replace(one, runs=wait.runs)
+    if wait is None:
+        return replace(one, until=_time_of(call.expires_us))
+    return replace(
+        one,
+        question=wait.question,
+        schema=wait.schema,
+        person=wait.person,
+        event=wait.event,
+        until=_time_of(wait.until_us),
+    )
+
+
+def _kind_of(call: Call) -> WaitingKind:
+    match call.wait:
+        case ChildrenStarted():
+            return "children"
+        case WaitStarted(question=question, event=event):
+            return "question" if question else "event" if event else "timer"
+        case _:
+            return "approval" if call.state == "asked" else "outcome"
+
+
+def _time_of(at_us: int) -> datetime | None:
+    return time_of(at_us) if at_us else None
+
+
+def _children(entries: Sequence[Entry]) -> Iterator[str]:
+    """Return the runs that this run has started, in order."""
+    for entry in entries:
+        if isinstance(entry.event, ChildrenStarted):
+            yield from entry.event.runs
 
 
 def calls_of(entries: Sequence[Entry]) -> Iterator[ToolCall]:

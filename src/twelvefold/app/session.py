@@ -1,19 +1,20 @@
 """An app while it is open: its services, and what its calls do with them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twelvefold.app.drives import Drives, Follower
 from twelvefold.app.operations import Operations
 from twelvefold.app.requests import Turn, repeated_run, run_request
-from twelvefold.app.run import Run, read_run
+from twelvefold.app.run import Run, WaitingKind, read_run
 from twelvefold.app.stream import NoEvents
 from twelvefold.app.task_context import TaskContext
 from twelvefold.boot import open_mailer
 from twelvefold.config import Settings
 from twelvefold.core import CallId, RunId, RunRecord, Settlement
+from twelvefold.core.answers import encode_value
 from twelvefold.engine import (
     ExitLimit,
     HeldRun,
@@ -35,19 +36,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NO_EVENTS = NoEvents()
-UNSET: Any = object()
-"""No answer was given; None is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to a call that waits for approval; `call` "": the first one that waits."""
+    """An answer to a call that waits for approval; `call` "": the first one that waits.
+
+    `arguments` replace those of the model.
+    """
 
     approved: bool
     by: str = ""
     reason: str = ""
     call: str = ""
-    arguments: str = ""
+    arguments: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,20 @@ class Settled:
     by: str = ""
     result: str = ""
     call: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An answer to a question of a tool. `principal` "": an operator, who answers for anyone."""
+
+    value: Any
+    by: str = ""
+    principal: str = ""
+    call: str = ""
+
+
+Given = Answer | Settled | Value
+_KINDS: dict[type, WaitingKind] = {Answer: "approval", Settled: "outcome", Value: "question"}
 
 
 @dataclass(frozen=True)
@@ -160,82 +176,75 @@ class Session:
         return await read_run(self.services, record.run)
 
     async def resume(
-        self, id: str, principal: str, given: Answer | Settled | None, follower: Follower
+        self, id: str, principal: str, given: Given | None, follower: Follower
     ) -> Run[Any]:
         """Answer what the run waits for, then drive it until it is over or waits again."""
-        record = await self.find(id, principal)
+        record, wakes = await self._find_to_answer(id, principal, given), True
         if given is not None:
             self._check_served(record)
-            await self._write(record, given, claims=True)
-        return await self.drives.follow(record.run, follower)
+            # A run below is driven with this one, which waits for it.
+            wakes = await self._write(record, given, claims=True) != record.run
+        elif record.status == "waiting" and not await self._may_go_on(record):
+            return await read_run(self.services, record.run)
+        return await self.drives.follow(record.run, follower, wakes=wakes)
 
-    async def write(self, id: str, principal: str, given: Answer | Settled) -> Run[Any]:
+    async def _may_go_on(self, record: RunRecord) -> bool:
+        """Return whether time or an event may have ended what a run waits for."""
+        run = await read_run(self.services, record.run)
+        return any(one.kind not in ("approval", "outcome") for one in run.waiting)
+
+    async def write(self, id: str, principal: str, given: Given) -> Run[Any]:
         """Answer what the run waits for, and leave the rest of it to any process."""
-        record = await self.find(id, principal)
+        record = await self._find_to_answer(id, principal, given)
         await self._write(record, given, claims=False)
         return await read_run(self.services, record.run)
 
-    async def answer_question(
-        self, id: str, principal: str, value: Any, *, by: str, call: str, claims: bool
-    ) -> RunRecord:
-        """Answer the question that the run waits for; return the run's record before that."""
-        record = await self.find(id, principal)
-        if claims:
-            self._check_served(record)
-        await answer_question(
-            self.services,
-            record.run,
-            value,
-            by=by or record.principal,
-            principal=by or None,
-            call=CallId(call) if call else None,
-            claims=claims,
-        )
-        return record
+    async def _find_to_answer(self, id: str, principal: str, given: Given | None) -> RunRecord:
+        """Return a run that is answered; a question may be for another principal than the run's."""
+        return await self.find(id, "" if isinstance(given, Value) else principal)
 
-    async def write_answer(
-        self, id: str, principal: str, value: Any, *, by: str, call: str
-    ) -> Run[Any]:
-        """Answer a question, and leave the rest of the run to any process."""
-        record = await self.answer_question(id, principal, value, by=by, call=call, claims=False)
-        return await read_run(self.services, record.run)
-
-    async def resume_answered(
-        self, id: str, principal: str, value: Any, by: str, follower: Follower
-    ) -> Run[Any]:
-        """Answer a question, then drive the run until it is over or waits again."""
-        record = await self.answer_question(id, principal, value, by=by, call="", claims=True)
-        return await self.drives.follow(record.run, follower)
-
-    async def signal(self, key: str, payload: Any, workflow: str, principal: str) -> bool:
-        """Send an event; return False if it was sent before."""
-        return await send_signal(
-            self.services, key, payload, workflow=workflow, principal=principal, sender=principal
-        )
-
-    async def _write(self, record: RunRecord, given: Answer | Settled, *, claims: bool) -> None:
+    async def _write(self, record: RunRecord, given: Given, *, claims: bool) -> RunId:
+        """Write an answer; return the run that has the call."""
         by, call = given.by or record.principal, CallId(given.call) if given.call else None
-        if isinstance(given, Answer):
-            await answer(
-                self.services,
-                record.run,
-                approved=given.approved,
-                by=by,
-                reason=given.reason,
-                arguments=given.arguments,
-                call=call,
-                claims=claims,
-            )
-        else:
-            await settle(
-                self.services,
-                record.run,
-                settled=given.outcome,
-                by=by,
-                result=given.result,
-                call=call,
-                claims=claims,
-            )
+        services, run = self.services, await self._run_to_answer(record, given)
+        match given:
+            case Answer(approved, _, reason, _, arguments):
+                text = "" if arguments is None else encode_value(dict(arguments), "arguments")
+                await answer(
+                    services,
+                    run,
+                    approved=approved,
+                    by=by,
+                    reason=reason,
+                    call=call,
+                    claims=claims,
+                    arguments=text,
+                )
+            case Settled(outcome, _, result):
+                await settle(
+                    services, run, settled=outcome, by=by, result=result, call=call, claims=claims
+                )
+            case Value(value, _, principal):
+                person = principal or None
+                await answer_question(
+                    services, run, value, by=by, principal=person, call=call, claims=claims
+                )
+        return run
+
+    async def _run_to_answer(self, record: RunRecord, given: Given) -> RunId:
+        """Return the run with the call that waits: this one, or one that it has started."""
+        kind = _KINDS[type(given)]
+        for one in (await read_run(self.services, record.run)).waiting:
+            if one.kind == kind and given.call in ("", one.call):
+                return RunId.parse(one.run)
+        return record.run  # it raises TooLate there
+
+    async def signal(self, key: str, payload: Any, workflow: str, principal: str, by: str) -> bool:
+        """Send an event to the runs of a workflow and principal."""
+        sender = by or principal
+        return await send_signal(
+            self.services, key, payload, workflow=workflow, principal=principal, sender=sender
+        )
 
     def _check_served(self, record: RunRecord) -> None:
         """Raise RequestError, before anything is written, if this app cannot continue the run."""

@@ -11,9 +11,8 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from twelvefold.app.app import App
 from twelvefold.app.loop_thread import LoopThread
 from twelvefold.app.operations import CLOSED
-from twelvefold.app.requests import Input, TurnOptions
+from twelvefold.app.requests import LOCAL, UNSET, Input, TurnOptions
 from twelvefold.app.run import Output, Run
-from twelvefold.app.session import UNSET
 from twelvefold.app.stream import RunEvent
 from twelvefold.config import Settings
 from twelvefold.core import Model, Settlement, Workflow
@@ -45,11 +44,14 @@ class SyncApp:
         *,
         settings: Settings | None = None,
         model: Model | None = None,
+        models: Mapping[str, Model] | None = None,
         resources: Mapping[type, object] | None = None,
     ) -> None:
         """Raises WorkflowError if two workflows have one name."""
         App(workflows)  # raises now, not with the first call
-        self._make_app = lambda: App(workflows, settings=settings, model=model, resources=resources)
+        self._make_app = lambda: App(
+            workflows, settings=settings, model=model, models=models, resources=resources
+        )
         self._thread: LoopThread[App] | None = None
         self._is_closed = False
         self._lock = threading.Lock()
@@ -152,9 +154,12 @@ class SyncApp:
         principal: str = "",
     ) -> Run[Any]:
         """Continue a run until it is over or waits, as `App.resume` does."""
-        options: dict[str, Any] = {"by": by, "reason": reason, "principal": principal}
-        options |= {"answer": answer, "arguments": arguments}
-        return self._call(lambda app: app.resume(run, approve=approve, **options))
+        texts = {"by": by, "reason": reason, "principal": principal}
+        return self._call(
+            lambda app: app.resume(
+                run, approve=approve, answer=answer, arguments=arguments, **texts
+            )
+        )
 
     def approve(
         self,
@@ -168,23 +173,30 @@ class SyncApp:
         principal: str = "",
     ) -> Run[Any]:
         """Approve or deny a call, as `App.approve` does."""
-        options: dict[str, Any] = {"by": by, "reason": reason, "call": call}
-        options |= {"arguments": arguments, "principal": principal}
-        return self._call(lambda app: app.approve(run, approved=approved, **options))
+        texts = {"by": by, "reason": reason, "call": call, "principal": principal}
+        return self._call(
+            lambda app: app.approve(run, approved=approved, arguments=arguments, **texts)
+        )
 
     def answer(
         self, run: str, value: Any, *, by: str = "", call: str = "", principal: str = ""
     ) -> Run[Any]:
-        """Answer the question of a tool, as `App.answer` does."""
-        options = {"by": by, "call": call, "principal": principal}
-        return self._call(lambda app: app.answer(run, value, **options))
+        """Answer a question of a tool, as `App.answer` does."""
+        texts = {"by": by, "call": call, "principal": principal}
+        return self._call(lambda app: app.answer(run, value, **texts))
 
     def signal(
-        self, key: str, payload: Any = None, *, workflow: str | Workflow[Any], principal: str
+        self,
+        key: str,
+        payload: Any = None,
+        *,
+        workflow: str | Workflow[Any],
+        principal: str = LOCAL,
+        by: str = "",
     ) -> bool:
-        """Send an event, as `App.signal` does."""
+        """Send an event to the runs of a workflow and a principal, as `App.signal` does."""
         return self._call(
-            lambda app: app.signal(key, payload, workflow=workflow, principal=principal)
+            lambda app: app.signal(key, payload, workflow=workflow, principal=principal, by=by)
         )
 
     def settle(

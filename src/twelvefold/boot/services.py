@@ -21,7 +21,7 @@ from twelvefold.boot.models import (
     profiles_of,
     uses_default_model,
 )
-from twelvefold.boot.workflows import load_workflows
+from twelvefold.boot.workflows import load_workflows, with_started
 from twelvefold.config import NamedModel, Settings
 from twelvefold.core import (
     DEFAULT_WINDOW_TOKENS,
@@ -82,10 +82,10 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Open the services of the settings without connecting, and close them at the end.
 
-    `workflows` replace those of the settings. `model` replaces the model of the settings, `models`
-    those of MODELS that have the same names; the caller closes them. `with_model=False` avoids
-    importing the model's client. `resources` are handed to tools for their types instead of what
-    the workflows provide. Raises SettingsError.
+    `workflows` replace those of the settings. `model` replaces the default model, `models` those
+    of MODELS that have the same names; the caller closes them. `with_model=False` avoids importing
+    the model's client. `resources` are handed to tools for their types instead of what the
+    workflows provide. Raises SettingsError.
 
     Example:
         import asyncio
@@ -99,11 +99,11 @@ async def open_services(
 
         asyncio.run(main())
     """
-    if workflows is None:
-        workflows = load_workflows(settings.workflows)
-    handed_in = _check_resources(Resources(resources), workflows)
+    offered = load_workflows(settings.workflows) if workflows is None else workflows
+    workflows = with_started(offered)
     named = OpenModels(settings, models)
     check_models(workflows, named)
+    handed_in = _check_resources(Resources(resources), workflows)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
         store: Store = await open_store(
@@ -140,6 +140,7 @@ async def open_services(
             threads=threads,
             models=named,
             profiles=profiles,
+            internal=frozenset(workflows.keys() - offered.keys()),
         )
 
 

@@ -4,7 +4,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +35,31 @@ def load_workflows(paths: Sequence[str]) -> dict[str, Workflow]:
     if problems:
         raise SettingsError(*problems)
     return workflows
+
+
+def with_started(workflows: Mapping[str, Workflow]) -> dict[str, Workflow]:
+    """Return these workflows by name, followed by those that their tools start.
+
+    Raises SettingsError if two different workflows have one name.
+    """
+    found = dict(workflows)
+    waiting = list(workflows.values())
+    problems: list[str] = []
+    while waiting:
+        parent = waiting.pop(0)
+        for child in parent.started_workflows:
+            known = found.get(child.name)
+            if known is None:
+                found[child.name] = child
+                waiting.append(child)
+            elif known is not child:
+                problems.append(
+                    f"WORKFLOWS: {parent.name} starts a workflow named {child.name!r}, and another "
+                    "workflow has this name"
+                )
+    if problems:
+        raise SettingsError(*dict.fromkeys(problems))
+    return found
 
 
 def _load_workflow(path: str) -> Workflow:

@@ -18,7 +18,7 @@ from twelvefold.boot import open_services, read_environment, release_of
 from twelvefold.cli.dotenv import read_dotenv
 from twelvefold.cli.output import NO_OUTPUT, print_notice
 from twelvefold.cli.signals import schedule_forced_exit
-from twelvefold.config import Settings, misspelt, unused
+from twelvefold.config import Settings, key_variables, misspelt, unused
 from twelvefold.engine import ExitLimit, Services
 from twelvefold.errors import (
     Conflict,
@@ -77,9 +77,10 @@ def call_handler(handler: str, arguments: Mapping[str, Any]) -> int:
 
 def _warnings(dotenv: Mapping[str, str], process: Mapping[str, str]) -> Iterator[str]:
     """Return warnings about the variables of `.env` and of the environment."""
-    for warning in misspelt(dotenv):
+    keys = key_variables({**dotenv, **process})
+    for warning in misspelt(dotenv, keys):
         yield f".env: {warning}"
-    for warning in misspelt(sorted(process.keys() - dotenv.keys())):
+    for warning in misspelt(sorted(process.keys() - dotenv.keys()), keys):
         yield f"environment: {warning}"
     yield from unused({**dotenv, **process})
 

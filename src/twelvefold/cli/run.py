@@ -29,7 +29,8 @@ from twelvefold.core import (
     parse_thread_id,
 )
 from twelvefold.engine import HeldRun, Outcome, RunRequest, Services, cancel, start_run
-from twelvefold.engine.drive import drive
+from twelvefold.engine.family import drive_family
+from twelvefold.engine.waiting_calls import WaitingCall, waiting_calls
 from twelvefold.errors import RequestError, StaleRun
 from twelvefold.observe.escape import escape_prose
 
@@ -106,7 +107,7 @@ async def drive_and_print(services: Services, held: HeldRun, *, as_json: bool = 
     async with interruptible(lambda: print_notice(STOPPING_NOTICE)) as interrupted:
         outcome = None
         try:
-            outcome = await drive(services, held, _FaultPrinter())
+            outcome = await drive_family(services, held, _FaultPrinter())
         except asyncio.CancelledError:
             if not interrupted:
                 print_notice(f"stopped; {_resume_hint(held.run)}")
@@ -119,16 +120,17 @@ async def drive_and_print(services: Services, held: HeldRun, *, as_json: bool = 
     if outcome is None:
         print_notice(f"run {held.run} is {await cancel(services, held.run)}")
         return INTERRUPTED
-    _print_outcome(outcome, as_json=as_json)
+    below = await waiting_calls(services, outcome.run, outcome.thread)
+    _print_outcome(outcome, below, as_json=as_json)
     return exit_status(outcome)
 
 
-def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+def _print_outcome(outcome: Outcome, waiting: Sequence[WaitingCall], *, as_json: bool) -> None:
     if as_json:
-        print_json(_outcome_json(outcome))
+        print_json(_outcome_json(outcome, waiting))
     elif outcome.status in OVER and (answer := last_answer(outcome.thread.latest)):
         print(escape_prose(answer))
-    if notice := _outcome_notice(outcome):
+    if notice := _outcome_notice(outcome, waiting):
         print_notice(notice)
 
 
@@ -156,12 +158,12 @@ class _FaultPrinter(NullListener):
             print_notice(f"tool {event.tool} raised {fault_text(event.error)}")
 
 
-def _outcome_notice(outcome: Outcome) -> str:
+def _outcome_notice(outcome: Outcome, waiting: Sequence[WaitingCall]) -> str:
     match outcome.status:
         case "completed":
             return ""
         case "waiting":
-            return waiting_text(outcome.thread, outcome.run)
+            return outcome.fault or waiting_text(outcome.thread, outcome.run, waiting)
         case "queued":
             return f"{outcome.error}; {_resume_hint(outcome.run)}"
         case "failed":
@@ -176,7 +178,7 @@ def _resume_hint(run: RunId) -> str:
     return f"to continue the run without a worker: twelvefold runs resume {run}"
 
 
-def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+def _outcome_json(outcome: Outcome, waiting: Sequence[WaitingCall]) -> dict[str, Any]:
     usage = outcome.thread.usage
     return {
         "run": str(outcome.run),
@@ -190,8 +192,13 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
             "cached_tokens": usage.cached_tokens,
         },
         "waiting": [
-            {"call": call.id, "tool": call.tool, "arguments": call.arguments, "for": call.state}
-            for call in outcome.thread.pending
-            if call.state in ("asked", "unknown")
+            {
+                "run": str(run),
+                "call": call.id,
+                "tool": call.tool,
+                "arguments": call.arguments,
+                "for": "question" if call.state == "waiting" else call.state,
+            }
+            for run, _, call in waiting
         ],
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from twelvefold.admin.threads import export_lines
 from twelvefold.cli.command import DONE, FAILED, CommandContext, command, has_colour
+from twelvefold.cli.family import write_entry
 from twelvefold.cli.output import (
     abbreviate,
     format_time,
@@ -34,6 +35,7 @@ from twelvefold.core import (
 )
 from twelvefold.core.answers import parse_answer, question_of
 from twelvefold.engine import Services, answer, answer_question, cancel, settle, take
+from twelvefold.engine.waiting_calls import waiting_calls
 from twelvefold.errors import NotFound, RequestError
 from twelvefold.observe.escape import escape, escape_json
 
@@ -123,12 +125,14 @@ async def show(context: CommandContext, *, run_id: str) -> int:
     run = await _find_run(store, run_id)
     record, journal = await store.run(run), await store.load(run.thread)
     _print_facts(record, context.services.workflows)
-    transcript = Transcript(stdout_writer(colour=has_colour(sys.stdout, context.environ)))
+    write = stdout_writer(colour=has_colour(sys.stdout, context.environ))
+    transcript = Transcript(write)
     for entry in _entries_of(journal, run):
-        transcript.recorded(entry)
+        await write_entry(store, entry, transcript, write)
     thread = fold(journal.entries)
     if thread.rests and thread.run == run.ordinal:
-        print_notice(waiting_text(thread, run))
+        below = await waiting_calls(context.services, run, thread)
+        print_notice(waiting_text(thread, run, below))
     return DONE
 
 

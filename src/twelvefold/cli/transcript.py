@@ -1,6 +1,7 @@
 """A conversation as lines on a screen, live or from the journal, and what a run waits for."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -35,6 +36,8 @@ from twelvefold.core import (
     place_text,
 )
 from twelvefold.core.answers import question_of
+from twelvefold.core.children import awaited_runs
+from twelvefold.engine.waiting_calls import WaitingCall
 from twelvefold.observe.escape import escape
 
 ERROR_CHARS = 500
@@ -107,6 +110,10 @@ class Transcript:
 
     def _write_reply(self, position: int, event: ModelReplied) -> None:
         text = messages_text(event.items)
+        if not self._streamed:
+            for attempt in event.attempts:
+                error = abbreviate(attempt.error)
+                self._write(f"(no reply from {escape(attempt.model)}: {error})\n", "dim")
         if is_rejected(event):
             self._write(f"(no valid output: {abbreviate('; '.join(event.problems))})\n", "dim")
         elif text and not self._streamed and not event.problems:
@@ -182,13 +189,22 @@ def _end_of_wait(reason: WaitEnd, by: str) -> str:
             assert_never(reason)
 
 
-def waiting_text(thread: Thread, run: RunId) -> str:
-    """Return what has to happen before the run can continue, first what a person has to do."""
+def waiting_text(thread: Thread, run: RunId, below: Sequence[WaitingCall] = ()) -> str:
+    """Return what has to happen before the run can continue, first what a person has to do.
+
+    `below` are the calls that wait for a person in the runs below it.
+    """
     calls = thread.next_calls if thread.waits else [*filter(question_of, thread.pending)]
-    if not calls:
-        waits = (one.wait for one in thread.pending if isinstance(one.wait, WaitStarted))
-        return f"waiting for {' or '.join(map(wait_text, waits))}"
-    call = calls[0]
+    if calls:
+        return _call_waiting_text(run, calls[0])
+    if below:
+        return _call_waiting_text(below[0].run, below[0].call)
+    waits = [wait_text(one.wait) for one in thread.pending if isinstance(one.wait, WaitStarted)]
+    waits += [f"run {child}" for child in awaited_runs(thread.parent_calls)]
+    return f"waiting for {' or '.join(waits)}"
+
+
+def _call_waiting_text(run: RunId, call: Call) -> str:
     target = f"{run} --call {call.id}"
     if question := question_of(call):
         return f"{question_text(question)}; answer with: twelvefold runs answer {target} VALUE"

@@ -5,7 +5,7 @@ reasons for not using pydantic-settings.
 """
 
 from twelvefold.config.hints import misspelt, unused
-from twelvefold.config.models import NamedModel, masked_models
+from twelvefold.config.models import NamedModel, key_variables, masked_models
 from twelvefold.config.parse import masked
 from twelvefold.config.settings import Settings, list_variables
 from twelvefold.config.variables import MYSQL, Variable, normalise
@@ -15,6 +15,7 @@ __all__ = [
     "NamedModel",
     "Settings",
     "Variable",
+    "key_variables",
     "list_variables",
     "masked",
     "masked_models",

@@ -1,6 +1,6 @@
 """Warnings about variables that have no effect."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from twelvefold.config.settings import list_variables
 from twelvefold.config.variables import MYSQL_NAMES
@@ -9,10 +9,13 @@ SIMILARITY = 0.87
 """difflib's ratio: accepts one missing letter of eight, rejects a different word of four."""
 
 
-def misspelt(names: Iterable[str]) -> list[str]:
-    """Return a warning for each name that is almost the name of a setting."""
+def misspelt(names: Iterable[str], keys: Collection[str] = ()) -> list[str]:
+    """Return a warning for each name that is almost the name of a setting.
+
+    `keys` are the variables that MODELS names for keys.
+    """
     known = [variable.name for variable in list_variables()]
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names if name not in known and name not in keys]
     if not unknown:
         return []
     from difflib import get_close_matches

@@ -239,6 +239,15 @@ def _with_key(model: NamedModel, environ: Mapping[str, str], problems: list[str]
         return model
 
 
+def key_variables(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the names of the variables that have keys of models; none if MODELS is invalid."""
+    try:
+        models = named_models(environ["MODELS"]) if environ.get("MODELS", "").strip() else ()
+    except ProblemsError:
+        return frozenset()
+    return frozenset(model.key_env for model in models if model.key_env)
+
+
 def masked_models(value: str) -> str:
     """Return the text of MODELS for display, without keys, headers and passwords."""
     try:

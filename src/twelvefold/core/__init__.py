@@ -4,6 +4,8 @@ Other packages import these names from here.
 """
 
 from twelvefold.core.budget import Limits, Price
+from twelvefold.core.child_tool import ChildTool
+from twelvefold.core.children import ChildAnswer, limits_of, share_of
 from twelvefold.core.conversation.attachments import (
     ALL_INPUTS,
     ANYWHERE,
@@ -44,8 +46,10 @@ from twelvefold.core.decide import (
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
     KINDS,
+    Ancestry,
     ApprovalAnswered,
     ApprovalAsked,
+    ChildLimits,
     ChildrenStarted,
     Entry,
     Event,
@@ -81,6 +85,7 @@ from twelvefold.core.failures import (
     incomplete_sentence,
     place_text,
 )
+from twelvefold.core.fan_out import FanOut, Task
 from twelvefold.core.ids import (
     THREAD_ID_LENGTH,
     CallId,
@@ -182,6 +187,7 @@ __all__ = [
     "SCOPES",
     "TEXT_TYPES",
     "THREAD_ID_LENGTH",
+    "Ancestry",
     "ApiKey",
     "Append",
     "ApprovalAnswered",
@@ -196,6 +202,9 @@ __all__ = [
     "CallKey",
     "CallModel",
     "CallState",
+    "ChildAnswer",
+    "ChildLimits",
+    "ChildTool",
     "ChildrenStarted",
     "Claim",
     "CompactedRequest",
@@ -204,6 +213,7 @@ __all__ = [
     "Entry",
     "Event",
     "Fallback",
+    "FanOut",
     "FinalStatus",
     "Finish",
     "IdempotentRequest",
@@ -267,6 +277,7 @@ __all__ = [
     "Store",
     "SyncReadOnly",
     "SyncTransaction",
+    "Task",
     "Thread",
     "ThreadHead",
     "ThreadId",
@@ -315,6 +326,7 @@ __all__ = [
     "inputs_of",
     "is_empty",
     "is_rejected",
+    "limits_of",
     "media_of",
     "models_of",
     "output_of",
@@ -322,6 +334,7 @@ __all__ = [
     "place_text",
     "position_of",
     "render_result",
+    "share_of",
     "size_of",
     "tool",
     "truncate",

@@ -34,6 +34,8 @@ class Limits:
     `conversation_bytes` bound a thread's journal, including the threads it was forked from.
     `calls_per_reply`: how many calls of one reply are run. `prices` are those of named models, and
     `price` is that of all other tokens. `window_setting` is the setting of `context_tokens`.
+    `max_depth`: how many runs may be below each other under the run of a caller, and
+    `max_children`: how many in total.
     """
 
     max_steps: int = 50
@@ -52,6 +54,8 @@ class Limits:
     calls_per_reply: int = 32
     prices: Mapping[str, Price] = field(default_factory=dict)
     window_setting: str = "OPENAI_CONTEXT_TOKENS"
+    max_depth: int = 5
+    max_children: int = 100
 
 
 def cost_micro_usd(usage: Usage, price: Price) -> int:

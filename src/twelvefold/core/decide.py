@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twelvefold.core.budget import Limits, run_cost_micro_usd
+from twelvefold.core.child_tool import ChildTool
+from twelvefold.core.children import limits_of
 from twelvefold.core.events import FinalStatus, ReplyEnd, Usage
 from twelvefold.core.failures import faults_sentence, full_sentence, invalid_output_sentence
 from twelvefold.core.thread import Call, Thread
@@ -130,7 +132,8 @@ def decide(thread: Thread, workflow: Workflow, limits: Limits) -> Decision:
         return Stop("failed", "invalid_output", invalid_output_sentence(thread.latest))
     if thread.steps >= limits.max_steps:
         return Stop("incomplete", "max_steps")
-    if reason := find_exhausted_budget(thread.usage, limits, thread.usage_by_model):
+    own = limits_of(thread, limits)
+    if reason := find_exhausted_budget(thread.usage, own, thread.usage_by_model):
         return Stop("incomplete", reason)
     return _stop_if_full(thread, limits) or CallModel()
 
@@ -323,10 +326,18 @@ def validate_call(thread: Thread, workflow: Workflow, call: Call) -> ValidCall |
         return RejectedCall("repeated", call.tool, call.arguments, (problem,))
     if closed := why_closed(thread, tool, approved=call.state == "approved"):
         return RejectedCall("not_open", call.tool, call.arguments, (closed,))
+    if isinstance(tool, ChildTool) and tool.hand_off and not _is_alone(thread, call):
+        problem = f"{tool.name} hands the conversation over; call it without other calls"
+        return RejectedCall("not_open", call.tool, call.arguments, (problem,))
     try:
         return ValidCall(call, tool, tool.parameters.parse(call.arguments))
     except BadArguments as error:
         return RejectedCall("arguments", call.tool, call.arguments, error.problems)
+
+
+def _is_alone(thread: Thread, call: Call) -> bool:
+    """Return whether a pending call is the only one of its reply."""
+    return call.number == 0 and len(thread.pending) == 1
 
 
 def needs_approval(call: ValidCall) -> bool:

@@ -32,10 +32,11 @@ Failure = Literal[
     "fault",
     "settled",
     "expired",
+    "child",
 ]
 Settlement = Literal["done", "retry", "failed"]
 WaitEnd = Literal["time", "event", "answer", "children", "timeout"]
-Join = Literal["all", "first", "quorum"]
+Join = Literal["", "all", "first", "quorum"]
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -135,10 +136,35 @@ DEFAULT_OPTIONS = RequestOptions()
 """No options. The journal leaves out this object, by identity."""
 
 
+class ChildLimits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a run that another one started may use: its part of what that one had left.
+
+    `deadline_s` bounds each drive of the run. None: as the settings say.
+    """
+
+    tokens: int | None = None
+    micro_usd: int | None = None
+    deadline_s: float | None = None
+
+
+class Ancestry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The runs above a run that another one started.
+
+    `root` is the id of the first of them, which a caller started, and `depth` counts the runs from
+    there: 1 for a child of the root. `workflow` is that of the parent.
+    """
+
+    root: str
+    depth: int
+    workflow: str
+    limits: ChildLimits = ChildLimits()
+
+
 class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A caller requested a turn with `items` as the input.
 
-    `parent` is the id of the run whose call `parent_call` started this one, "" if a caller did.
+    `parent` is the id of the run whose call `parent_call` started this one, "" if a caller did;
+    `ancestry` is None then.
     """
 
     items: tuple[Item, ...]
@@ -148,6 +174,7 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     options: RequestOptions = msgspec.field(default=DEFAULT_OPTIONS, name="asked")
     parent: str = ""
     parent_call: str = ""
+    ancestry: Ancestry | None = None
 
 
 class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -271,24 +298,31 @@ class WaitStarted(msgspec.Struct, frozen=True, omit_defaults=True):
 class ChildrenStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """The call started runs of other workflows, by id; the run waits for them.
 
-    `join`: for all of them, for the first that completes, or for `quorum` that complete.
-    `hand_off`: the child's answer is that of this run.
+    `join`: for all of them, for the first that completes, or for `quorum` that complete; "": the
+    call's result is the answer of its only run. `hand_off`: the child's answer is that of this run.
+    `limits` are those of each child.
     """
 
     call: CallId
     tool: str
     runs: tuple[str, ...]
-    join: Join = "all"
+    join: Join = ""
     quorum: int = 0
     hand_off: bool = False
+    limits: ChildLimits = ChildLimits()
 
 
 class WaitEnded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The wait of a call is over; the call's result follows. `by` sent the event or the answer."""
+    """The wait of a call is over; the call's result follows.
+
+    `by` sent the event or the answer. `usage` is that of the runs that the call started, which
+    counts as usage of this run.
+    """
 
     call: CallId
     reason: WaitEnd
     by: str = ""
+    usage: Usage = Usage()
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -22,7 +22,7 @@ _LIMITS = {
     "token_budget": "RUN_BUDGET_TOKENS",
     "usd_budget": "RUN_BUDGET_USD",
     "deadline": "RUN_DEADLINE_S",
-    "max_output_tokens": "OPENAI_MAX_OUTPUT_TOKENS",
+    "max_output_tokens": "OPENAI_MAX_OUTPUT_TOKENS, or that of the model in MODELS",
     "conversation_entries": "MAX_CONVERSATION_ENTRIES",
     "conversation_bytes": "MAX_CONVERSATION_BYTES",
 }

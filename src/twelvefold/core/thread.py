@@ -15,6 +15,7 @@ from twelvefold.core.conversation.history import History, brings_attachments
 from twelvefold.core.conversation.turns import Turn, is_empty, is_rejected, results_of, turns_of
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,
+    Ancestry,
     ApprovalAnswered,
     ApprovalAsked,
     ChildrenStarted,
@@ -39,7 +40,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId, call_id
 
 CallState = Literal["open", "asked", "approved", "unknown", "client", "waiting"]
-_AFTER_RUNNING: tuple[Failure, ...] = ("refused", "fault", "settled")
+_AFTER_RUNNING: tuple[Failure, ...] = ("refused", "fault", "settled", "child")
 """Failures of calls that reached their tool."""
 _AfterStart = (
     ModelReplied
@@ -101,6 +102,8 @@ class Thread(msgspec.Struct, frozen=True):
     principal: str = ""
     workflow: str = ""
     parent: str = ""
+    parent_call: str = ""
+    ancestry: Ancestry | None = None
     options: RequestOptions = DEFAULT_OPTIONS
     pending: tuple[Call, ...] = ()
     reply_ended: ReplyEnd | None = None
@@ -169,6 +172,11 @@ class Thread(msgspec.Struct, frozen=True):
         return tuple(call for call in self.pending if call.state != "waiting")
 
     @property
+    def parent_calls(self) -> tuple[Call, ...]:
+        """The pending calls that wait for runs which they started."""
+        return tuple(call for call in self.pending if isinstance(call.wait, ChildrenStarted))
+
+    @property
     def timed_calls(self) -> tuple[Call, ...]:
         """The pending calls that time, an event, an answer or other runs decide."""
         return tuple(call for call in self.pending if _is_timed(call))
@@ -225,6 +233,8 @@ def _start_run(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
         principal=event.principal,
         workflow=event.workflow,
         parent=event.parent,
+        parent_call=event.parent_call,
+        ancestry=event.ancestry,
         options=event.options,
         succeeded=thread.succeeded,
         refused=thread.refused,
@@ -248,8 +258,10 @@ def _apply_event(thread: Thread, position: int, event: _AfterStart) -> Thread:
             return replace(
                 thread, status=event.status, reason=event.reason, error=event.error, pending=()
             )
-        case ItemsAdded() | ItemRemoved() | WaitEnded():
-            return thread  # a WaitEnded is followed by the call's result
+        case WaitEnded():  # the call's result follows
+            return replace(thread, usage=thread.usage + event.usage)
+        case ItemsAdded() | ItemRemoved():
+            return thread
         case _:
             return _apply_wait(thread, event)
 

@@ -25,7 +25,6 @@ class Wait:
     fails, and the model reads that. Raises ValueError for anything else.
 
     Example:
-        import asyncio
         from datetime import timedelta
 
         from twelvefold import Wait, tool
@@ -63,7 +62,6 @@ class Ask:
     ValueError for a question that is empty or too long.
 
     Example:
-        import asyncio
         from typing import Literal
 
         from twelvefold import Ask, tool

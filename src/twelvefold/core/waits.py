@@ -1,18 +1,20 @@
 """Waits of calls: what ends them, and when time does. Pure: the state comes from the database."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from twelvefold.core.answers import schema_of
+from twelvefold.core.children import ChildAnswer, end_children, is_joined
 from twelvefold.core.events import (
     ApprovalAnswered,
+    ChildrenStarted,
     Event,
     ToolFailed,
     ToolSucceeded,
     WaitEnded,
     WaitStarted,
 )
-from twelvefold.core.ids import CallId
+from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import SignalKey, WaitState
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.waiting import Ask, Wait
@@ -85,14 +87,33 @@ def signal_key(thread: Thread, wait: WaitStarted) -> SignalKey:
     return SignalKey(thread.workflow, thread.principal, wait.event)
 
 
-def ended_waits(thread: Thread, calls: Iterable[Call], state: WaitState) -> tuple[Event, ...]:
-    """Return the entries of the waits that are over, in the order of the calls."""
+def joined_calls(calls: Iterable[Call], state: WaitState) -> tuple[Call, ...]:
+    """Return the calls that wait for other runs no longer."""
+    return tuple(
+        call
+        for call in calls
+        if isinstance(call.wait, ChildrenStarted) and is_joined(call.wait, state.runs)
+    )
+
+
+def ended_waits(
+    thread: Thread,
+    calls: Iterable[Call],
+    state: WaitState,
+    answers: Mapping[RunId, ChildAnswer] | None = None,
+) -> tuple[Event, ...]:
+    """Return the entries of the waits that are over, in the order of the calls.
+
+    `answers` are those of the runs that `joined_calls` waited for.
+    """
     events: list[Event] = []
     for call in calls:
         if call.state == "asked":
             events += _expired_approval(call, state.now_us)
         elif isinstance(call.wait, WaitStarted):
             events += _ended_wait(thread, call, call.wait, state)
+        elif isinstance(call.wait, ChildrenStarted) and is_joined(call.wait, state.runs):
+            events += end_children(call, call.wait, answers or {})
     return tuple(events)
 
 

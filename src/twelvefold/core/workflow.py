@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic
 
+from twelvefold.core.child_tool import ChildTool, make_child_tool
 from twelvefold.core.events import Failure
+from twelvefold.core.fan_out import Task
 from twelvefold.core.instructions import Instructions, InstructionsFunction, parse_instructions
 from twelvefold.core.models import Fallback, check_models
 from twelvefold.core.output import OutputType
 from twelvefold.core.ports import Transaction
 from twelvefold.core.tools.declarations import check_gates, check_opener, check_tools
+from twelvefold.core.tools.rendering import render_result
 from twelvefold.core.tools.tool import Tool
 from twelvefold.errors import WorkflowError
 
@@ -68,6 +71,7 @@ class Workflow(Generic[Output]):
     model and may also read the database. `output` is the type of the answer that ends a run: a
     Pydantic model, a dataclass, a TypedDict, or another type that has a JSON Schema. An answer that
     does not fit goes back to the model `output_corrections` times at most; then the run fails.
+
     `model` is the name of the model that replies, or a fallback chain of names; "" is the default
     model, which the variables OPENAI_* describe. `models` are the names of the models that a caller
     may choose as well.
@@ -77,6 +81,7 @@ class Workflow(Generic[Output]):
     records of a file or, given None, with the workflow's own. `explain` returns what the model
     reads about a call that did not reach its tool. `resources` opens what tools take as `Resource`:
     it is entered once in a process, before the first call that needs it, and left at shutdown.
+    `children` are the workflows whose runs its tools start with `FanOut`.
     Raises WorkflowError if a gate names a tool that does not exist, or if a parameter of a tool has
     a type without a JSON Schema.
 
@@ -97,9 +102,10 @@ class Workflow(Generic[Output]):
     schema: str = ""
     seed: Seeder | None = None
     explain: Callable[[RejectedCall], str] = explain
+    resources: OpenResources | None = None
     output: type[Output] | UnionType | None = None
     output_corrections: int = 2
-    resources: OpenResources | None = None
+    children: tuple["Workflow[Any]", ...] = ()
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
     instructions_function: InstructionsFunction | None = field(
         init=False, repr=False, compare=False
@@ -111,8 +117,8 @@ class Workflow(Generic[Output]):
             if not isinstance(given := getattr(self, part), str):
                 kind = type(given).__name__
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
-        check_opener(self.name, self.resources)
         check_models(self.name, self.model, self.models)
+        check_opener(self.name, self.resources)
         tools = check_tools(self.name, self.tools, Tool)
         by_name = {one.name: one for one in tools}
         check_gates(self.name, by_name)
@@ -123,6 +129,7 @@ class Workflow(Generic[Output]):
         function = parse_instructions(self.name, self.instructions)
         object.__setattr__(self, "instructions_function", function)
         object.__setattr__(self, "output_type", self._check_output())
+        self._check_children()
 
     def _check_output(self) -> OutputType | None:
         most = self.output_corrections
@@ -138,8 +145,59 @@ class Workflow(Generic[Output]):
         output.check()
         return output
 
+    def _check_children(self) -> None:
+        for child in self.children:
+            if not isinstance(child, Workflow):
+                raise WorkflowError(f"workflow {self.name}: children has {child!r}, no workflow")
+        for one in self.tools:
+            if not isinstance(one, ChildTool) or not one.hand_off:
+                continue
+            if self.output not in (None, one.child.output):
+                raise WorkflowError(
+                    f"workflow {self.name}: {one.name} hands off to {one.child.name}, whose output "
+                    "has another type"
+                )
+
     @property
     def needs_gate(self) -> bool:
         """Whether its runs write entries that an older release does not know."""
         may_wait = any(one.may_wait or one.approval_timeout_s for one in self.tools)
-        return self.output is not None or may_wait
+        return self.output is not None or may_wait or self.starts_runs
+
+    @property
+    def starts_runs(self) -> bool:
+        """Whether its tools may start runs of other workflows."""
+        return any(isinstance(one, ChildTool) or one.fans_out for one in self.tools)
+
+    @property
+    def started_workflows(self) -> tuple["Workflow[Any]", ...]:
+        """The workflows whose runs its tools may start, each of them once."""
+        tools = (one.child for one in self.tools if isinstance(one, ChildTool))
+        return tuple({id(one): one for one in (*tools, *self.children)}.values())
+
+    def as_tool(
+        self,
+        description: str,
+        *,
+        name: str = "",
+        hand_off: bool = False,
+        input: Any = None,
+    ) -> Tool:
+        """Return a tool for another workflow: its call runs this workflow, as a run of its own.
+
+        The model writes the input as a text, or the fields of `input`: a Pydantic model, a
+        dataclass or a TypedDict, which this workflow gets as JSON. The call's result is the answer
+        of that run. `hand_off`: its answer is also the answer of the calling run, which ends
+        with it. `name`: the name of the tool, by default that of this workflow. Raises
+        WorkflowError.
+
+        Example:
+
+            billing = Workflow("billing", "You answer questions about bills.", (find_bill,))
+            support = Workflow("support", "You help.", (billing.as_tool("Asks about bills."),))
+        """
+        return make_child_tool(self, description, name, hand_off=hand_off, input=input)
+
+    def task(self, input: object) -> Task:
+        """Return a run of this workflow for a `FanOut`; an input that is no text becomes JSON."""
+        return Task(self.name, render_result(input))

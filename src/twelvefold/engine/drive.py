@@ -10,8 +10,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
-from twelvefold.core import ApprovalAsked, Entry, Listener, OutcomeUnknown, RunFinished
-from twelvefold.engine.commands import give_back
+from msgspec import structs
+
+from twelvefold.core import (
+    ApprovalAsked,
+    Entry,
+    Listener,
+    OutcomeUnknown,
+    RunFinished,
+    limits_of,
+)
+from twelvefold.engine.commands import cancel_children, give_back
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import LeaseRenewal
 from twelvefold.engine.retry import cause_of
@@ -59,7 +68,9 @@ async def drive(
                 "which WORKFLOWS does not name"
             )
         driver = RunDriver(services, held, workflow, listener)
-        return await _drive(driver, fail_on_fault)
+        outcome = await _drive(driver, fail_on_fault)
+        await cancel_children(services, driver.held.cancelled)
+        return outcome
 
 
 async def _drive(driver: RunDriver, fail_on_fault: bool) -> Outcome:
@@ -109,14 +120,16 @@ async def _drive_or_fail(driver: RunDriver) -> Outcome:
 
 
 async def _drive_until_idle(driver: RunDriver) -> Outcome:
-    limits, held = driver.services.limits, driver.held
-    await driver.services.gate.check_workflow(driver.workflow)
+    services, held = driver.services, driver.held
+    limits = limits_of(held.thread, services.limits)
+    driver.held = structs.replace(held, drive_until=services.monotonic() + limits.deadline_s)
+    await services.gate.check_workflow(driver.workflow)
     if held.attempts > limits.max_attempts:
         return await driver.end("failed", "attempts", await driver.error_of_attempts())
     try:
         async with (
             asyncio.timeout(limits.deadline_s) as deadline,
-            LeaseRenewal(driver.services.renewer, held.held_lease),
+            LeaseRenewal(services.renewer, held.held_lease),
         ):
             return await _run_steps(driver)
     except CancelAsked:

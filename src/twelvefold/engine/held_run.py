@@ -5,14 +5,16 @@ was lost may have happened; the journal shows whether it did.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 from msgspec import structs
 
 from twelvefold.core import (
     KINDS,
+    OVER,
     Append,
     Entry,
     Event,
@@ -20,6 +22,7 @@ from twelvefold.core import (
     Lease,
     Listener,
     ModelReplied,
+    NewRun,
     OutcomeUnknown,
     RunFinished,
     RunId,
@@ -31,9 +34,12 @@ from twelvefold.core import (
     ToolSucceeded,
     Usage,
     WaitCondition,
+    WaitEnded,
     WaitStarted,
     encode,
+    size_of,
 )
+from twelvefold.core.children import runs_to_cancel
 from twelvefold.core.ports.run_records import NO_CONDITION
 from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.retry import run_uninterrupted
@@ -47,6 +53,13 @@ CallOutcome = ToolSucceeded | ToolFailed | OutcomeUnknown | WaitStarted
 """The result of a call, as an event; its result may come later."""
 Body = Callable[[StepTransaction], Awaitable[Sequence[Event]]]
 """The work of a step inside its transaction; it returns as many entries as were announced."""
+
+
+class NewChild(NamedTuple):
+    """A run to start in the step of the run that it belongs to."""
+
+    run: NewRun
+    started: RunStarted
 
 
 @dataclass(slots=True)
@@ -66,7 +79,9 @@ class HeldRun(msgspec.Struct, frozen=True):
     `claimed`: it was taken from the queue and this process has committed nothing yet, so a process
     that held it before may not know that its lease is lost. `cancel_asked`: it was claimed to be
     cancelled. `attempts`: how often it was claimed since its last entry, this time included; 0 if
-    it was started here. `unrecorded` is shared by all later values of the run.
+    it was started here. `unrecorded` is shared by all later values of the run. `drive_until` is
+    when the drive must end, by `Services.monotonic`; None: it has no end. `cancelled` are the
+    children for which the last commit has requested a cancel.
     """
 
     run: RunId
@@ -77,6 +92,8 @@ class HeldRun(msgspec.Struct, frozen=True):
     cancel_asked: bool = False
     attempts: int = 0
     unrecorded: Unrecorded = msgspec.field(default_factory=Unrecorded)
+    drive_until: float | None = None
+    cancelled: tuple[RunId, ...] = ()
 
     def unrecorded_total(self) -> Usage | None:
         """Return the usage of the whole run if the journal lacks some of it, else None."""
@@ -101,6 +118,12 @@ def apply_entries(
         for entry in entries:
             listener.recorded(entry)
     return structs.replace(held, thread=held.thread.after(*entries))
+
+
+def entry_of(held: HeldRun, replied: ModelReplied) -> Entry:
+    """Return a reply as the journal will have it, but for its time."""
+    _, _, body = encode(replied)
+    return Entry(held.thread.head + 1, held.run.ordinal, replied, size_of(body))
 
 
 def _snake_case(name: str) -> str:
@@ -144,25 +167,49 @@ async def write(
     timeout_s: float | None = math.inf,
     request: IdempotentRequest | None = None,
     wait: WaitCondition = NO_CONDITION,
+    children: Sequence[NewChild] = (),
 ) -> HeldRun:
     """Append entries that are known already, and set the status of the run that follows from them.
+
+    `children` are started in the same commit. Children whose result no call needs any more are
+    cancelled: their cancel request is in the same commit.
 
     Raises as `append` does, StoreUnavailable when the database is unavailable for longer than
     `timeout_s` (None: as `Timings` says), and DuplicateRow if `request` was made before.
     """
 
-    async def body(_: StepTransaction) -> Sequence[Event]:
+    async def body(tx: StepTransaction) -> Sequence[Event]:
+        start_children(tx, children)
         return events
 
     replies = [event for event in events if isinstance(event, ModelReplied)]
     change = replace(
-        _build_append(services, held, len(events), replies, status),
+        _build_append(services, held, len(events), replies, status, _usage_of_children(events)),
+        cancels=runs_to_cancel(held.thread, events, status),
         error=error,
         request=request,
         wait=wait,
         closes_deltas=held.thread.options.stream and not replies and _ends_run(events),
     )
-    return await _append(services, held, listener, change, body, timeout_s)
+    held = await _append(services, held, listener, change, body, timeout_s)
+    notify_started(services, children)
+    return structs.replace(held, cancelled=change.cancels) if change.cancels else held
+
+
+def start_children(tx: StepTransaction, children: Iterable[NewChild]) -> None:
+    """Write the rows of new runs in the transaction of a step."""
+    for child in children:
+        tx.start_child(child.run, child.started)
+
+
+def notify_started(services: Services, children: Iterable[NewChild]) -> None:
+    """Notify workers of runs that a commit has queued."""
+    for workflow in dict.fromkeys(child.run.workflow for child in children):
+        services.wake_ups.run_queued(workflow)
+
+
+def _usage_of_children(events: Iterable[Event]) -> Usage:
+    return sum((one.usage for one in events if isinstance(one, WaitEnded)), NO_USAGE)
 
 
 def _ends_run(events: Sequence[Event]) -> bool:
@@ -194,14 +241,15 @@ def _build_append(
     adds: int,
     replies: Sequence[ModelReplied],
     status: RunStatus = "running",
+    of_children: Usage = NO_USAGE,
 ) -> Append:
-    has_cost = bool(replies) or status != "running"
+    has_cost = bool(replies) or status != "running" or of_children != NO_USAGE
     return Append(
         held.lease,
         held.thread.head,
         adds,
         status,
-        usage=held.thread.usage + held.unrecorded.usage if has_cost else None,
+        usage=held.thread.usage + held.unrecorded.usage + of_children if has_cost else None,
         first_delta=sum(reply.first_delta for reply in replies),
         lease_s=services.limits.lease_s,
         size=held.thread.size,
@@ -240,8 +288,16 @@ async def _append(
     )
     held.unrecorded.outcome = None
     current = apply_entries(held, entries, listener)
+    _notify_parent(services, held, change)
     current = structs.replace(current, status=change.status, claimed=False)
     return current if change.usage is None else _with_usage(current, change.usage)
+
+
+def _notify_parent(services: Services, held: HeldRun, change: Append) -> None:
+    """Notify workers of the parent of a run that ended, which its last commit has queued."""
+    ancestry = held.thread.ancestry
+    if ancestry is not None and change.status in OVER:
+        services.wake_ups.run_queued(ancestry.workflow)
 
 
 def _with_usage(held: HeldRun, usage: Usage) -> HeldRun:

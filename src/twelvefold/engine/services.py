@@ -122,9 +122,11 @@ class Services:
 
     `monotonic` is the clock of leases, in seconds; `renewer` renews them. `exit_limit` begins when
     the process stops. `wake_ups` notifies workers of runs and mail that a commit has queued.
-    `resources` are what tools take as `Resource`. `threads` caches the threads of runs that ended
-    here. `profiles` has what the settings say about each model, by its name in MODELS or "default".
-    `models` are those of MODELS.
+    `resources` are what tools take as `Resource`.
+    `threads` caches the threads of runs that ended here.
+    `profiles` has what the settings say about each model, by its name in MODELS or "default".
+    `models` are those of MODELS. `internal` are the names of workflows that only other workflows
+    may start.
     """
 
     store: Store
@@ -144,6 +146,14 @@ class Services:
     )
     models: Mapping[str, Model] = field(default_factory=dict, compare=False)
     profiles: Mapping[str, ModelProfile] = field(default_factory=dict)
+    internal: frozenset[str] = frozenset()
+
+    @cached_property
+    def offered(self) -> Mapping[str, Workflow]:
+        """The workflows that callers may start, by name."""
+        if not self.internal:
+            return self.workflows
+        return {name: one for name, one in self.workflows.items() if name not in self.internal}
 
     def hold(self, lease: Lease, sent_at: float) -> HeldLease:
         """Return a lease that a request granted which was sent at `sent_at`, by `monotonic`."""

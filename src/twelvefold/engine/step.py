@@ -6,7 +6,9 @@ together or not at all.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from msgspec import structs
 
@@ -17,8 +19,8 @@ from twelvefold.core import (
     AskOutcome,
     Await,
     CallModel,
+    ChildTool,
     Decision,
-    Entry,
     Event,
     Finish,
     Idle,
@@ -32,18 +34,28 @@ from twelvefold.core import (
     RunTools,
     StepTransaction,
     Stop,
+    ToolFailed,
     ValidCall,
     Workflow,
     build_request,
-    encode,
     find_problems,
-    size_of,
 )
 from twelvefold.core.decide import decide
+from twelvefold.engine.children import Planner, may_start_children, open_planner
 from twelvefold.engine.delta_writer import DeltaWriter, HeldBackText
 from twelvefold.engine.fallback import Build, request_reply, run_limits
-from twelvefold.engine.held_run import HeldRun, append, write
+from twelvefold.engine.held_run import (
+    CallOutcome,
+    HeldRun,
+    NewChild,
+    append,
+    entry_of,
+    notify_started,
+    start_children,
+    write,
+)
 from twelvefold.engine.perform import (
+    FanOutCall,
     InstructionsFailed,
     RollbackTool,
     failed_call,
@@ -57,7 +69,7 @@ from twelvefold.engine.services import Services
 from twelvefold.engine.waiting import end_waits, expiry_us, with_server_time
 from twelvefold.errors import StoreRefused, TooLarge
 
-REPEATABLE = ("transactional", *CONCURRENT_EFFECTS)
+REPEATABLE = ("transactional", "workflow", *CONCURRENT_EFFECTS)
 """Effects whose calls leave nothing behind without a commit, so that they may run again."""
 
 
@@ -103,10 +115,9 @@ async def _call_model(
         finished = RunFinished("failed", "instructions", error.sentence)
         return await _close(services, held, listener, (finished,), "failed")
     build = partial(build_request, held.thread, workflow, instructions=instructions)
-    replied = await _request_reply(services, held, workflow, build, listener)
-    replied = _checked(workflow, replied)
+    replied = _checked(workflow, await _request_reply(services, held, workflow, build, listener))
     # The decision that follows from the reply is made before it is written: both are one commit.
-    expected = held.thread.after(_entry_of(held, replied))
+    expected = held.thread.after(entry_of(held, replied))
     decision = decide(expected, workflow, limits)
     if isinstance(decision, RunTools) and _is_one_commit(services, workflow, decision):
         return await _run_tools(services, held, workflow, listener, decision, (replied,))
@@ -114,12 +125,6 @@ async def _call_model(
     # the calls that may have been made.
     events, status = await _closing_events(services, held, decision)
     return await _close(services, held, listener, (replied, *events), status)
-
-
-def _entry_of(held: HeldRun, replied: ModelReplied) -> Entry:
-    """Return the reply as the journal will have it, but for its time."""
-    _, _, body = encode(replied)
-    return Entry(held.thread.head + 1, held.run.ordinal, replied, size_of(body))
 
 
 async def _request_reply(
@@ -208,18 +213,37 @@ async def _run_tools(
     ready = await services.resources.hand_in(workflow, decision.calls)
     ready = await with_server_time(services, held.run, ready)
     first, principal = ready[0], held.thread.principal
+    planner = None
+    if may_start_children(ready):
+        planner = await open_planner(services, held, workflow, replies)
     if isinstance(first, RejectedCall) or first.tool.effect in CONCURRENT_EFFECTS:
         # Outside the step's transaction: a long read must not lock rows of the journal.
         calls = list(zip(ready, decision.pending, strict=True))
         outcomes = await run_group(services, workflow, held.held_lease, principal, calls)
-        return await write(services, held, listener, (*replies, *outcomes))
+        events = [_started(planner, outcome) for outcome in outcomes]
+        children = planner.children if planner else ()
+        return await write(services, held, listener, (*replies, *events), children=children)
+    if planner and isinstance(first.tool, ChildTool):
+        started = planner.call_workflow(first, first.tool)
+        return await write(services, held, listener, (*replies, started), children=planner.children)
     if first.tool.effect == "transactional":
-        return await _run_in_step(services, held, listener, first, replies)
+        return await _run_in_step(services, held, listener, first, replies, planner)
     outcome = await run_call(services, held.held_lease, principal, first)
-    held.unrecorded.outcome = outcome
+    # A tool with such an effect is not declared to return a FanOut.
+    held.unrecorded.outcome = outcome = cast("CallOutcome", outcome)
     needs_person = isinstance(outcome, OutcomeUnknown) and not held.thread.timed_calls
     status: RunStatus = "waiting" if needs_person else "running"
     return await write(services, held, listener, (*replies, outcome), status)
+
+
+def _started(planner: Planner | None, outcome: CallOutcome | FanOutCall) -> Event:
+    """Return the entry of a call; the runs that it starts are added to the planner.
+
+    There is a planner if a tool may start runs.
+    """
+    if planner is None or not isinstance(outcome, FanOutCall):
+        return cast("CallOutcome", outcome)
+    return planner.fan_out(outcome)
 
 
 async def _run_in_step(
@@ -228,14 +252,25 @@ async def _run_in_step(
     listener: Listener,
     call: ValidCall,
     replies: tuple[ModelReplied, ...],
+    planner: Planner | None,
 ) -> HeldRun:
     principal = held.thread.principal
+    children: list[NewChild] = []
 
     async def body(tx: StepTransaction) -> Sequence[Event]:
-        return (*replies, await run_in_step(services, held.held_lease, principal, call, tx))
+        outcome = await run_in_step(services, held.held_lease, principal, call, tx)
+        fresh = planner and replace(planner, children=[])  # the transaction may be repeated
+        event = _started(fresh, outcome)
+        if isinstance(event, ToolFailed):
+            raise RollbackTool(event)
+        children[:] = fresh.children if fresh else ()
+        start_children(tx, children)
+        return (*replies, event)
 
     try:
-        return await append(services, held, listener, len(replies) + 1, body, replies)
+        held = await append(services, held, listener, len(replies) + 1, body, replies)
+        notify_started(services, children)
+        return held
     except RollbackTool as rollback:
         outcome = rollback.outcome
     except TooLarge:

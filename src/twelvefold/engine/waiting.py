@@ -1,13 +1,27 @@
 """Ends the waits of a run that are over, or lets the run wait."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from msgspec import structs
 
-from twelvefold.core import Await, Listener, RejectedCall, RunId, ValidCall, WaitCondition
-from twelvefold.core.waits import due_us, ended_waits, signals_of
+from twelvefold.core import (
+    Await,
+    Event,
+    Listener,
+    RejectedCall,
+    RunId,
+    ToolSucceeded,
+    ValidCall,
+    WaitCondition,
+)
+from twelvefold.core.children import awaited_runs, final_status
+from twelvefold.core.waits import due_us, ended_waits, joined_calls, signals_of
+from twelvefold.engine.children import read_answers
+from twelvefold.engine.commands import cancel_children
 from twelvefold.engine.held_run import HeldRun, write
+from twelvefold.engine.perform import model_text
 from twelvefold.engine.services import Services
 from twelvefold.errors import StaleRun
 
@@ -22,11 +36,13 @@ async def end_waits(
     A wake-up that comes after the state was read queues the run.
     """
     calls, thread = decision.calls, held.thread
+    signals, runs = signals_of(thread, calls), awaited_runs(calls)
     state = await services.retry(
-        lambda: services.store.wait_state(held.run, signals_of(thread, calls)), math.inf
+        lambda: services.store.wait_state(held.run, signals, runs), math.inf
     )
-    if events := ended_waits(thread, calls, state):
-        return await write(services, held, listener, events)
+    answers = await read_answers(services, joined_calls(calls, state))
+    if events := ended_waits(thread, calls, state, answers):
+        return await _end(services, held, listener, [_shorten(services, one) for one in events])
     condition = WaitCondition(due_us(calls), state.wakes)
     try:
         held = await write(services, held, listener, (), "waiting", wait=condition)
@@ -34,6 +50,23 @@ async def end_waits(
         held = await _find_waiting(services, held)
     await _notify_if_queued(services, held)
     return held
+
+
+async def _end(
+    services: Services, held: HeldRun, listener: Listener, events: Sequence[Event]
+) -> HeldRun:
+    """Write the results of waits; a hand-off ends the run. Cancel the runs that are not needed."""
+    status = final_status(events) or "running"
+    held = await write(services, held, listener, events, status)
+    await cancel_children(services, held.cancelled)
+    return structs.replace(held, cancelled=())
+
+
+def _shorten(services: Services, event: Event) -> Event:
+    """Return a result as the model reads it."""
+    if not isinstance(event, ToolSucceeded):
+        return event
+    return structs.replace(event, result=model_text(event.result, services))
 
 
 async def expiry_us(services: Services, run: RunId, timeout_s: float | None) -> int:

@@ -15,7 +15,7 @@ from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.testing.assertions import assert_rows
 from twelvefold.testing.clock import FrozenClock
 from twelvefold.testing.database import Seed, temporary_database
-from twelvefold.testing.model import ScriptedModel
+from twelvefold.testing.model import ScriptedModel, models_for
 from twelvefold.worker.outbox import OutboxSender
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class TestOptions(TypedDict, total=False):
     seed: Seed
     settings: Settings
     model: Model
+    models: Mapping[str, Model]
     clock: FrozenClock
     resources: Mapping[type, object]
 
@@ -42,7 +43,8 @@ class TestApp(App):
     the URL of a MySQL or MariaDB server on which the database is created; without it the database
     is a SQLite file. `seed` are records for the seeds of the workflows, True for their own; without
     it the tables are empty. `settings` are those of the app, except for the database. `model`
-    replaces the scripted model. `resources` replace those of the workflows, by type.
+    replaces the scripted model. `models` are those of MODELS by name; without them each one that a
+    workflow names is the scripted model, too. `resources` replace those of the workflows, by type.
 
     Example:
         import asyncio
@@ -70,6 +72,7 @@ class TestApp(App):
         seed: Seed = False,
         settings: Settings | None = None,
         model: Model | None = None,
+        models: Mapping[str, Model] | None = None,
         clock: FrozenClock | None = None,
         resources: Mapping[type, object] | None = None,
     ) -> None:
@@ -79,7 +82,9 @@ class TestApp(App):
         self._server = database
         self._seed = seed
         self._base = settings or Settings(workflows=())
-        super().__init__(workflows, model=model or self.model, resources=resources)
+        model = model or self.model
+        named = {**models_for(workflows, model), **(models or {})}
+        super().__init__(workflows, model=model, models=named, resources=resources)
 
     @asynccontextmanager
     async def _open_session(self) -> AsyncIterator[Session]:

@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from twelvefold.core import Item, Listener, Model, ModelReply, ModelRequest, Workflow
+from twelvefold.core import (
+    DEFAULT_MODEL,
+    DEFAULT_OPTIONS,
+    Item,
+    Listener,
+    Model,
+    ModelReply,
+    ModelRequest,
+    Workflow,
+    models_of,
+)
 from twelvefold.errors import ModelRejected, ModelUnavailable
 from twelvefold.services.model import scripted
 from twelvefold.services.model.cassette import CassetteModel
@@ -146,6 +156,16 @@ def cassette(export: Path | str | Iterable[str]) -> Model:
     """
     lines = Path(export).read_text().splitlines() if isinstance(export, Path | str) else export
     return CassetteModel.from_export(lines)
+
+
+def models_for(workflows: Sequence[Workflow[Any]], model: Model) -> dict[str, Model]:
+    """Return `model` for each model of MODELS that one of these workflows names."""
+    names = {
+        name
+        for workflow in workflows
+        for name in (*models_of(workflow.model, DEFAULT_OPTIONS), *workflow.models)
+    }
+    return {name: model for name in names if name != DEFAULT_MODEL}
 
 
 def workflow_of(request: ModelRequest, workflows: Sequence[Workflow[Any]]) -> str:

@@ -14,7 +14,7 @@ from twelvefold.web.state import web_of
 
 async def openapi(request: Request) -> Response:
     """Return the OpenAPI document."""
-    names = tuple(model_names(web_of(request).services.workflows))
+    names = tuple(model_names(web_of(request).services.offered))
     return Response(_document(names), media_type="application/json")
 
 

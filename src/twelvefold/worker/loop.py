@@ -218,7 +218,10 @@ class Worker:
             try:
                 guard.attach()
                 log.info("run_taken_up", interrupted=held.thread.interrupted)
-                self._handle_outcome(await drive(self._services, held, guard))
+                outcome = await drive(self._services, held, guard)
+                self._handle_outcome(outcome)
+                if outcome.thread.parent_calls or outcome.thread.ancestry:
+                    self._search.nudge.set()  # it has queued its children, or its parent
             except StaleRun:
                 pass  # the engine has logged it, and another process continues the run
             except ServiceFault as error:

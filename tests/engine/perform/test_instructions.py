@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -259,3 +259,31 @@ async def test_a_statement_of_its_own_that_ended_the_transaction_is_its_fault(
 
     with pytest.raises(InstructionsFailed, match="StoreRefused"):
         await resolve_instructions(services, services.workflows["shop"], "ann")
+
+
+async def grouped(who: Principal) -> str:
+    """Fail in the way in which a TaskGroup of Python 3.11 leaves a request for cancellation."""
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("no rows")
+
+    with suppress(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+    return f"Sell to {who.id}."
+
+
+async def grouped_and_raising(who: Principal) -> str:
+    await grouped(who)
+    raise ValueError("no rows")
+
+
+async def test_a_task_group_in_the_function_does_not_look_like_the_end_of_the_process(
+    stage: Stage,
+) -> None:
+    assert (await driven(stage, grouped)).status == "completed"
+
+    outcome = await driven(stage, grouped_and_raising)
+
+    assert (outcome.status, outcome.thread.reason) == ("failed", "instructions")

@@ -20,7 +20,6 @@ from tests.engine.stage import (
 )
 from twelvefold.core.decide import ValidCall
 from twelvefold.core.events import (
-    Event,
     ToolError,
     ToolFailed,
 )
@@ -32,7 +31,8 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.tools.tool import Tool, tool
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.perform import run_call
+from twelvefold.engine.held_run import CallOutcome
+from twelvefold.engine.perform import FanOutCall, run_call
 from twelvefold.errors import (
     StoreFailed,
     StoreRefused,
@@ -77,10 +77,12 @@ def ignoring_tool(then: Exception | None, *, timeout_s: float = 60.0, waits: boo
     return look
 
 
-async def perform(stage: Stage, one: Tool, db: LostConnection) -> Event:
+async def perform(stage: Stage, one: Tool, db: LostConnection) -> CallOutcome:
     services, call = stage.process(), ValidCall(open_call("look", id="2.0"), one, {})
     lease = lease_of(services.monotonic)
-    return await run_call(services, lease, "ann", call, db)
+    outcome = await run_call(services, lease, "ann", call, db)
+    assert not isinstance(outcome, FanOutCall)
+    return outcome
 
 
 @pytest.mark.parametrize(

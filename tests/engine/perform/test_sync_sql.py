@@ -221,7 +221,7 @@ def call_of(one: Tool) -> ValidCall:
     return ValidCall(open_call("act", id="2.0"), one, {})
 
 
-async def perform(stage: Stage, one: Tool, db: ToolReadOnly) -> Event:
+async def perform(stage: Stage, one: Tool, db: ToolReadOnly) -> object:
     services = stage.process()
     return await run_call(services, lease_of(services.monotonic), "ann", call_of(one), db)
 

@@ -28,16 +28,24 @@ SCATTER = {
     ),
     "Follow the streams of a process": ("marks",),
     "Clear the titles of forks": ("forks",),
+    "The runs below a run": ("descendants", "children", "children_of_run"),
     "Upgrade": ("unclassified", "lock_unclassified"),
     "Prune": (
-        *("aged_threads", "deleted_threads", "old_threads", "kept_threads", "lock_threads"),
+        *(
+            "aged_threads",
+            "deleted_threads",
+            "old_threads",
+            "old_children",
+            "kept_threads",
+            "lock_threads",
+        ),
         *("cancelled_waiting", "delete_old_requests", "delete_old_messages", "delete_runs"),
         *("delete_events", "delete_deltas", "delete_requests", "delete_outbox"),
         *("delete_threads", "still_in_use"),
     ),
 }
 """Statements that may run on several shards, by the reason."""
-OF_ONE_FAMILY = {"deleted_runs", "removed_items", "forget_titles"}
+OF_ONE_FAMILY = {"child_states", "deleted_runs", "removed_items", "forget_titles"}
 """Statements with a list of threads of one family, except for forks that an older release made."""
 
 

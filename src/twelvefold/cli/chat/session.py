@@ -33,7 +33,8 @@ from twelvefold.engine import (
     start_run,
     take,
 )
-from twelvefold.engine.drive import drive
+from twelvefold.engine.family import drive_family
+from twelvefold.engine.waiting_calls import waiting_calls
 from twelvefold.errors import Conflict, InvalidAnswer, NotFound, RequestError
 from twelvefold.observe.escape import escape
 
@@ -122,14 +123,14 @@ class ChatSession:
             if outcome.status == "waiting" and await self._ask_person(outcome):
                 held = await take(self._services, outcome.run)
                 continue
-            return self._show_outcome(outcome)
+            return await self._show_outcome(outcome)
 
     async def _drive_interruptibly(self, held: HeldRun, transcript: Transcript) -> Outcome | None:
         """Drive the run until it ends or waits. Return None after Ctrl-C."""
         async with interruptible(self._show_stopping) as interrupted:
             self._screen.show_busy(True)
             try:
-                return await drive(self._services, held, transcript)
+                return await drive_family(self._services, held, transcript)
             except asyncio.CancelledError:
                 if not interrupted:
                     raise
@@ -140,9 +141,10 @@ class ChatSession:
     def _show_stopping(self) -> None:
         self._screen.write(f"({STOPPING_NOTICE})\n", "dim")
 
-    def _show_outcome(self, outcome: Outcome) -> int:
+    async def _show_outcome(self, outcome: Outcome) -> int:
         if outcome.status in ("queued", "waiting"):
-            reason = outcome.error or waiting_text(outcome.thread, outcome.run)
+            below = await waiting_calls(self._services, outcome.run, outcome.thread)
+            reason = outcome.error or waiting_text(outcome.thread, outcome.run, below)
             self._screen.write(f"({escape(reason)})\n", "bad")
         else:
             self.unfinished = None
@@ -150,18 +152,17 @@ class ChatSession:
 
     async def _ask_person(self, outcome: Outcome) -> bool:
         """Ask for the answer that the run waits for. Return False if there is none."""
-        thread = outcome.thread
+        waiting = await waiting_calls(self._services, outcome.run, outcome.thread)
+        if not waiting:
+            return False
+        run, _, call = waiting[0]
         try:
-            if thread.waits:
-                call = thread.next_calls[0]
-                ask = self._ask_approval if call.state == "asked" else self._ask_outcome
-                return await ask(outcome.run, call)
-            for call in thread.pending:
-                if question := question_of(call):
-                    return await self._ask_question(outcome.run, call, question)
+            if question := question_of(call):
+                return await self._ask_question(run, call, question)
+            ask = self._ask_approval if call.state == "asked" else self._ask_outcome
+            return await ask(run, call)
         except KeyboardInterrupt:
-            pass
-        return False
+            return False
 
     async def _ask_approval(self, run: RunId, call: Call) -> bool:
         self._screen.write(f"approve {call_text(call)}?\n", "bold")

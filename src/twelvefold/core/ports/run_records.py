@@ -171,7 +171,7 @@ class Append:
     another; the append is repeated if one comes first. `request` is recorded for `principal`, which
     may repeat it. `size` is the bytes of all entries up to `head`; None leaves it as it is. `wait`
     is for the status "waiting". `parent`: the run that is woken when this one ends. `workflow` and
-    `principal` are those of the run.
+    `principal` are those of the run. `cancels`: runs that get a cancel request in the same commit.
     """
 
     lease: Lease
@@ -189,3 +189,4 @@ class Append:
     wait: WaitCondition = NO_CONDITION
     parent: RunId | None = None
     workflow: str = ""
+    cancels: tuple[RunId, ...] = ()

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from twelvefold.core.events import Entry, Event
+from twelvefold.core.events import Entry, Event, RunStarted
+from twelvefold.core.ports.run_records import NewRun
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable
@@ -185,6 +186,13 @@ class StepTransaction(Transaction, MayBeLost, Protocol):
 
     async def flush(self) -> None:
         """Flush the ORM session. Raises the error of its statements."""
+        ...
+
+    def start_child(self, new: NewRun, started: RunStarted) -> None:
+        """Start a queued run on a new thread of the run's family, hidden from lists.
+
+        Its rows commit with the step. Raises StoreRefused if its first entry is no text.
+        """
         ...
 
     def call_blocking(self, function: Callable[[], object], wait: BlockingWait) -> object:

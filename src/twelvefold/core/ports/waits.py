@@ -38,13 +38,14 @@ class WaitState:
 
     `wakes` counts the run's wake-ups; it was read before everything else. `now_us` is the server's
     time in microseconds since 1970. `signals` are the events that were sent, by id; `runs` the
-    status of other runs.
+    status of other runs, and `status` its own.
     """
 
     wakes: int
     now_us: int
     signals: Mapping[str, SentSignal] = field(default_factory=dict)
     runs: Mapping[RunId, RunStatus] = field(default_factory=dict)
+    status: RunStatus = "waiting"
 
 
 class WaitStore(Protocol):
@@ -54,6 +55,10 @@ class WaitStore(Protocol):
         self, run: RunId, signals: Collection[str] = (), runs: Collection[RunId] = ()
     ) -> WaitState:
         """Return what a run waits for: events by their ids, and other runs. Raises NotFound."""
+        ...
+
+    async def count_descendants(self, run: RunId) -> int:
+        """Return how many runs this one and the runs below it have started."""
         ...
 
     async def signal(self, to: SignalKey, payload: str, sender: str) -> bool:

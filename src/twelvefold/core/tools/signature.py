@@ -15,6 +15,7 @@ from typing import (
     get_type_hints,
 )
 
+from twelvefold.core.fan_out import FanOut
 from twelvefold.core.ports import (
     CallKey,
     Principal,
@@ -26,7 +27,7 @@ from twelvefold.core.ports import (
 from twelvefold.core.waiting import declares_wait
 from twelvefold.errors import WorkflowError
 
-Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe"]
+Effect = Literal["transactional", "readonly", "idempotent", "pure", "unsafe", "workflow"]
 T = TypeVar("T")
 
 
@@ -81,13 +82,15 @@ class Signature(NamedTuple):
     """The parameters of a tool's function, by name.
 
     The engine fills `handed_in`, and `resources` with resources of these types. The model fills
-    `model_parameters`. `may_wait`: the function may return a `Wait` or an `Ask`.
+    `model_parameters`. `may_wait`: the function may return a `Wait` or an `Ask`. `fans_out`: it may
+    return a `FanOut`.
     """
 
     handed_in: dict[str, type]
     resources: dict[str, type]
     model_parameters: dict[str, inspect.Parameter]
     may_wait: bool = False
+    fans_out: bool = False
 
 
 def read_signature(tool: str, function: Callable[..., object]) -> Signature:
@@ -97,7 +100,8 @@ def read_signature(tool: str, function: Callable[..., object]) -> Signature:
     """
     is_async = _check_function(tool, function)
     hints = _read_hints(tool, function)
-    signature = Signature({}, {}, {}, declares_wait(hints.get("return")))
+    returns = hints.get("return")
+    signature = Signature({}, {}, {}, declares_wait(returns), may_return(returns, FanOut))
     for parameter in inspect.signature(function).parameters.values():
         hint = _check_parameter(tool, parameter, hints)
         kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
@@ -109,6 +113,11 @@ def read_signature(tool: str, function: Callable[..., object]) -> Signature:
         else:
             signature.model_parameters[parameter.name] = parameter.replace(annotation=hint)
     return signature
+
+
+def may_return(annotation: Any, kind: type) -> bool:
+    """Return whether a return annotation names this type, alone or in a union."""
+    return annotation is kind or any(may_return(one, kind) for one in get_args(annotation))
 
 
 def _resource_type(tool: str, name: str, kind: Any) -> type:

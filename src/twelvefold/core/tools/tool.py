@@ -27,7 +27,13 @@ from twelvefold.core.tools.declarations import (
     parse_tool_names,
 )
 from twelvefold.core.tools.schema import Parameters
-from twelvefold.core.tools.signature import Effect, find_effect, location_of, read_signature
+from twelvefold.core.tools.signature import (
+    Effect,
+    find_effect,
+    location_of,
+    read_signature,
+)
+from twelvefold.errors import WorkflowError
 
 Approval = bool | Callable[[dict[str, Any]], bool]
 P = ParamSpec("P", default=...)
@@ -40,8 +46,9 @@ class Tool(Generic[P, R]):
 
     P are the parameters of the function and R is its result; a bare `Tool` is any tool. `handed_in`
     are the parameters that the engine fills, by name, and `resources` those that it fills with
-    resources of the workflow. `may_wait`: it may return a `Wait` or an `Ask`. The gates are
-    described at `tool`. `is_async`: the function is awaited; otherwise it is called in a thread.
+    resources of the workflow. `may_wait`: it may return a `Wait` or an `Ask`; `fans_out`: a
+    `FanOut`. The gates are described at `tool`. `is_async`: the function is awaited; otherwise it
+    is called in a thread.
 
     Example:
         import asyncio
@@ -71,6 +78,7 @@ class Tool(Generic[P, R]):
     approval: Approval = False
     timeout_s: float = 60.0
     resources: Mapping[str, type] = field(default_factory=dict)
+    fans_out: bool = False
     may_wait: bool = False
     approval_timeout_s: float | None = None
     is_async: bool = field(init=False, repr=False, compare=False)
@@ -173,10 +181,17 @@ def tool(
         check_limits(tool_name, max_calls, timeout_s)
         check_approval(tool_name, approval, approval_timeout_s)
         signature = read_signature(tool_name, function)
+        found_effect = find_effect(tool_name, signature.handed_in, effect)
+        if signature.fans_out and found_effect in ("unsafe", "idempotent"):
+            raise WorkflowError(
+                f"tool {tool_name}: returns FanOut, so its effect is not {found_effect}; let a "
+                "tool with a Transaction or without an effect start the runs"
+            )
         return Tool(
             name=tool_name,
             description=inspect.getdoc(function) or "",
-            effect=find_effect(tool_name, signature.handed_in, effect),
+            effect=found_effect,
+            fans_out=signature.fans_out,
             function=function,
             handed_in=signature.handed_in,
             resources=signature.resources,

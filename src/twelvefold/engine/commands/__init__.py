@@ -1,7 +1,7 @@
 """The commands of entry points: start, claim, answer, settle, cancel, fork and delete."""
 
 from twelvefold.engine.commands.answers import answer, answer_question, settle
-from twelvefold.engine.commands.claim import cancel, fail_run, give_back, take
+from twelvefold.engine.commands.claim import cancel, cancel_children, fail_run, give_back, take
 from twelvefold.engine.commands.signals import send_signal
 from twelvefold.engine.commands.start import (
     INPUT_BYTES,
@@ -20,6 +20,7 @@ __all__ = [
     "answer",
     "answer_question",
     "cancel",
+    "cancel_children",
     "check_room",
     "delete_thread",
     "enqueue_run",

@@ -1,6 +1,6 @@
 """Claim a run, give a claim back, and end a run that no process drives."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import chain, repeat
@@ -142,8 +142,20 @@ async def cancel(services: Services, run: RunId) -> RunStatus:
         if await _request_cancel(services, run):
             async with claimed(services, run) as held:
                 events = _cancel_events(services, held.thread)
-                return (await write_once(services, held, events, "cancelled")).status
+                held = await write_once(services, held, events, "cancelled")
+            await cancel_children(services, held.cancelled)
+            return held.status
     return (await services.retry(lambda: services.store.run(run))).status
+
+
+async def cancel_children(services: Services, runs: Iterable[RunId]) -> None:
+    """End runs that have a cancel request since the end of the run that started them.
+
+    Where that fails, the process that holds the run ends it, or any worker does.
+    """
+    for run in runs:
+        with suppress(ServiceFault, RequestError, StaleRun):
+            await cancel(services, run)
 
 
 async def _request_cancel(services: Services, run: RunId) -> bool:

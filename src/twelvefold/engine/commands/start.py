@@ -131,9 +131,9 @@ async def _prepare(
 
 def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, int]:
     """Return a run's first entry and its size in bytes. Raises RequestError."""
-    workflow = services.workflows.get(request.workflow)
+    workflow = services.offered.get(request.workflow)
     if workflow is None:
-        known = ", ".join(services.workflows)
+        known = ", ".join(services.offered)
         raise RequestError(f"no workflow {request.workflow!r}; there are {known}")
     if (model := request.options.model) and model not in workflow.models:
         known = ", ".join(workflow.models) or "none"

@@ -1,14 +1,24 @@
 """Performs tool calls: what a call may touch follows from its effect. Also calls instructions."""
 
-from twelvefold.engine.perform.call import FAULT, RollbackTool, failed_call, run_call, run_in_step
+from twelvefold.engine.perform.call import (
+    FAULT,
+    FanOutCall,
+    RollbackTool,
+    failed_call,
+    model_text,
+    run_call,
+    run_in_step,
+)
 from twelvefold.engine.perform.group import run_group
 from twelvefold.engine.perform.instructions import InstructionsFailed, resolve_instructions
 
 __all__ = [
     "FAULT",
+    "FanOutCall",
     "InstructionsFailed",
     "RollbackTool",
     "failed_call",
+    "model_text",
     "resolve_instructions",
     "run_call",
     "run_group",

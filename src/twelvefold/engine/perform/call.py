@@ -4,13 +4,14 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 from twelvefold.core import (
     CallId,
     CallKey,
-    Event,
+    FanOut,
     OutcomeUnknown,
     Principal,
     ReadOnly,
@@ -31,6 +32,7 @@ from twelvefold.core.waiting import WAITS
 from twelvefold.core.waits import start_wait
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
+from twelvefold.engine.perform.own_task import run_in_own_task
 from twelvefold.engine.perform.sync_sql import SyncReader, SyncWriter
 from twelvefold.engine.perform.tool_error import tool_error
 from twelvefold.engine.perform.tool_thread import NotStarted, call_in_thread
@@ -50,6 +52,14 @@ KEYED_ATTEMPTS = 3
 one call."""
 
 
+@dataclass(frozen=True, slots=True)
+class FanOutCall:
+    """A call whose tool ran and returned the runs to start."""
+
+    call: ValidCall
+    returned: FanOut
+
+
 class RollbackTool(Exception):
     """Rolls back the step's transaction, because the tool in it failed with `outcome`."""
 
@@ -66,8 +76,8 @@ async def run_call(
     db: ToolReadOnly | None = None,
     tx: StepTransaction | None = None,
     attempts: int = KEYED_ATTEMPTS,
-) -> CallOutcome:
-    """Call one tool and return the outcome.
+) -> CallOutcome | FanOutCall:
+    """Call one tool and return the outcome, or the runs that it starts.
 
     An exception of the tool becomes a ToolFailed, and so does one of a statement that `tx` still
     had to flush. A failure of the connection `db` raises StoreUnavailable, even if the tool caught
@@ -82,7 +92,7 @@ async def run_call(
         limit, guard = asyncio.timeout(call.tool.timeout_s), LeaseGuard(lease)
         try:
             async with limit, guard if is_outside else nullcontext():
-                result = await _run_in_own_task(partial(_call_tool, lease, principal, call, db, tx))
+                result = await run_in_own_task(partial(_call_tool, lease, principal, call, db, tx))
                 await _flush(db, tx)
         except NotStarted as error:
             _raise_if_cancelled(error)
@@ -104,13 +114,15 @@ async def run_call(
             return _outcome(services, call, result)
 
 
-def _outcome(services: Services, call: ValidCall, result: object) -> CallOutcome:
+def _outcome(services: Services, call: ValidCall, result: object) -> CallOutcome | FanOutCall:
     """Return the outcome of a call that returned `result`: now, or after a wait."""
-    if not isinstance(result, WAITS):
+    if not isinstance(result, (*WAITS, FanOut)):
         text = result_text(result, services, call)
         return ToolSucceeded(call.call.id, call.tool.name, text)
     try:
-        if not call.tool.may_wait:
+        if isinstance(result, FanOut) and call.tool.fans_out:
+            return FanOutCall(call, result)
+        if isinstance(result, FanOut) or not call.tool.may_wait:
             kind = type(result).__name__
             raise TypeError(f"it returned a {kind}; its return annotation must name {kind}")
         return start_wait(call.call.id, call.tool.name, result, call.began_us)
@@ -131,34 +143,6 @@ def _may_run_again(call: ValidCall) -> bool:
     A thread cannot be stopped: another attempt beside it would be a second concurrent call.
     """
     return call.tool.effect == "idempotent" and call.tool.is_async
-
-
-async def _run_in_own_task(body: Callable[[], Awaitable[object]]) -> object:
-    """Await `body()` in a new task; cancelling the caller cancels that task.
-
-    A body that has just ended is not cancelled any more: its outcome is known.
-
-    A tool can leave a request for cancellation on its task without being cancelled: a TaskGroup of
-    Python 3.11 does so when a child fails while the group waits for its end. On the run's task
-    that would look like the end of the process.
-    """
-
-    async def attempt() -> tuple[object, BaseException | None]:
-        try:
-            return await body(), None
-        except BaseException as error:  # a task that raises SystemExit ends the event loop
-            return None, error
-
-    task = asyncio.get_running_loop().create_task(attempt())
-    try:
-        result, error = await task
-    except asyncio.CancelledError:
-        if not task.done() or task.cancelled():
-            raise
-        result, error = task.result()
-    if error is not None:
-        raise error
-    return result
 
 
 async def _call_tool(
@@ -292,10 +276,10 @@ def failed_call(
 
 async def run_in_step(
     services: Services, lease: HeldLease, principal: str, call: ValidCall, tx: StepTransaction
-) -> Event:
+) -> ToolSucceeded | WaitStarted | FanOutCall:
     """Call a transactional tool. Raises RollbackTool if it fails."""
     outcome = await run_call(services, lease, principal, call, tx, tx)
-    if not isinstance(outcome, ToolSucceeded | WaitStarted):
+    if not isinstance(outcome, ToolSucceeded | WaitStarted | FanOutCall):
         raise RollbackTool(outcome)
     return outcome
 

@@ -4,10 +4,10 @@ import asyncio
 import math
 from collections.abc import Sequence
 
-from twelvefold.core import Call, Event, RejectedCall, ToolFailed, ValidCall, Workflow, explain
+from twelvefold.core import Call, RejectedCall, ToolFailed, ValidCall, Workflow, explain
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease
-from twelvefold.engine.perform.call import model_text, run_call
+from twelvefold.engine.perform.call import FanOutCall, model_text, run_call
 from twelvefold.engine.services import Services
 from twelvefold.observe.log import get_logger
 
@@ -17,13 +17,13 @@ Calls = Sequence[tuple[ValidCall | RejectedCall, Call]]
 
 async def run_group(
     services: Services, workflow: Workflow, lease: HeldLease, principal: str, calls: Calls
-) -> tuple[Event, ...]:
+) -> tuple[CallOutcome | FanOutCall, ...]:
     """Run calls that have no effect in parallel; return their outcomes in the calls' order."""
     outcomes = await asyncio.gather(
         *(_run_one(services, workflow, lease, principal, *one) for one in calls),
         return_exceptions=True,
     )
-    events: list[Event] = []
+    events: list[CallOutcome | FanOutCall] = []
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
@@ -38,13 +38,13 @@ async def _run_one(
     principal: str,
     checked: ValidCall | RejectedCall,
     call: Call,
-) -> CallOutcome:
+) -> CallOutcome | FanOutCall:
     if isinstance(checked, RejectedCall):
         return reject_call(services, workflow, checked, call)
     if checked.tool.effect != "readonly":
         return await run_call(services, lease, principal, checked)
 
-    async def read() -> CallOutcome:
+    async def read() -> CallOutcome | FanOutCall:
         async with services.store.read() as db:
             return await run_call(services, lease, principal, checked, db)
 

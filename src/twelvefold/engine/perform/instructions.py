@@ -15,6 +15,7 @@ from twelvefold.core import (
     error_text,
     place_text,
 )
+from twelvefold.engine.perform.own_task import run_in_own_task
 from twelvefold.engine.perform.tool_error import tool_error
 from twelvefold.engine.perform.tool_thread import call_in_thread
 from twelvefold.engine.services import Services
@@ -66,7 +67,7 @@ async def _call(
     limit = asyncio.timeout(function.timeout_s)
     try:
         async with limit:
-            text = await _run(function, call)
+            text = await run_in_own_task(partial(_run, function, call))
             if db is not None:
                 db.raise_if_lost()
         return _checked(text)

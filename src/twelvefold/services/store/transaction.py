@@ -13,15 +13,17 @@ from twelvefold.core import (
     BlockingWait,
     Entry,
     Event,
+    NewRun,
     Row,
+    RunStarted,
     SignalKey,
     WaitStarted,
-    encode,
     size_of,
 )
 from twelvefold.core.answers import encode_value, make_signal_key
 from twelvefold.errors import StoreRefused
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
+from twelvefold.services.store.new_runs import encode_event, start_child
 from twelvefold.services.store.signals import reserve_values, send_signal
 from twelvefold.services.store.sql_text import (
     convert_value,
@@ -177,6 +179,10 @@ class SQLStepTransaction(SQLTransaction):
     def _thread(self) -> str:
         return self._change.lease.run.thread
 
+    def start_child(self, new: NewRun, started: RunStarted) -> None:
+        parent, at_us = self._change.lease.run, self._now_us()
+        start_child(self._connection, self._statements, parent, new, started, at_us)
+
     def _signal_sender(self) -> str:
         return str(self._change.lease.run)
 
@@ -231,16 +237,6 @@ class SQLStepTransaction(SQLTransaction):
         await self.flush()
         if self._missing:
             _raise_gap(self._missing, 0)
-
-
-def encode_event(event: Event) -> tuple[str, int, str]:
-    """Return the event as (type, version, body). Raises StoreRefused if its text is not Unicode."""
-    try:
-        return encode(event)
-    except UnicodeEncodeError:
-        raise StoreRefused(
-            f"a {type(event).__name__} holds half of a surrogate pair, which is no text"
-        ) from None
 
 
 def _raise_gap(announced: int, written: int) -> NoReturn:

@@ -12,7 +12,6 @@ from twelvefold.config import Settings
 from twelvefold.core import (
     OVER,
     Call,
-    IdempotentRequest,
     Listener,
     Model,
     ModelReply,
@@ -28,7 +27,7 @@ from twelvefold.core import (
 )
 from twelvefold.core.ports import SignalKey
 from twelvefold.engine import Services
-from twelvefold.engine.commands import RunRequest, answer, start_run, take
+from twelvefold.engine.commands import RunRequest, answer, answer_question, start_run, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.lease import LeaseRenewer
 from twelvefold.errors import Conflict, StaleRun
@@ -38,10 +37,8 @@ from twelvefold.testing.crash.jobs import CreateDatabase, Drive, DropDatabase, E
 from twelvefold.testing.crash.places import CrashingModel, CrashingStore, Places
 from twelvefold.testing.crash.rows import read_rows
 from twelvefold.testing.database import create_database, drop_database, fill_database
-from twelvefold.testing.model import ANY, Reply, as_items, workflow_of
+from twelvefold.testing.model import ANY, Reply, as_items, models_for, workflow_of
 
-KEY = "crash-test"
-"""The idempotency key of the run: a process that finds it continues it."""
 PERSON = "crash-test"
 """Approves calls and sends events."""
 MAX_TURNS = 200
@@ -104,17 +101,19 @@ async def _opened(
     places: Places,
 ) -> AsyncIterator[Services]:
     """Open the services of a process, which reach the places."""
+    model = _model(scenario, workflows)
+    crashing = CrashingModel(model, places)
     async with open_services(
         _settings(scenario, job.url),
         workflows={one.name: one for one in workflows},
         with_model=False,
+        models=models_for(workflows, crashing),
     ) as opened:
         clock.attach(opened.store)
-        model = _model(scenario, workflows)
         yield replace(
             opened,
             store=cast("Store", CrashingStore(opened.store, places)),
-            model=CrashingModel(model, places),
+            model=crashing,
             renewer=LeaseRenewer(),
         )
         await model.close()
@@ -174,12 +173,11 @@ class Driver:
 
     async def start(self, workflow: Workflow[Any]) -> RunId:
         """Return the run of the scenario; start it and drive it if there is none."""
-        principal = self._scenario.principal
-        if found := await self._services.store.find_request(principal, KEY):
-            return found[0]
+        if found := await self._services.store.runs(limit=MAX_RUNS):
+            return found[-1].run  # the oldest: its children follow it
+        principal = Principal(self._scenario.principal)
         message = {"type": "message", "role": "user", "content": self._scenario.input}
-        key = IdempotentRequest(KEY, "")
-        request = RunRequest(workflow.name, Principal(principal), [message], key=key)
+        request = RunRequest(workflow.name, principal, [message])
         held = await start_run(self._services, request)
         await drive(self._services, held, NullListener())
         return held.run
@@ -218,6 +216,10 @@ class Driver:
         wait = call.wait
         if not isinstance(wait, WaitStarted):
             return False
+        if wait.question and call.tool in self._scenario.answers:
+            value = self._scenario.answers[call.tool]
+            await answer_question(self._services, record.run, value, by=PERSON, call=call.id)
+            return True
         if wait.event in self._scenario.answers:
             return await self._signal(record, wait.event)
         if wait.until_us and not wait.event and not wait.question:

@@ -57,7 +57,7 @@ def crash_matrix(
     `workflow` is a workflow of an importable module or its path, as in `shop:workflow`; the first
     of several is run. `replies` are the replies of the model, texts and calls, or those of each
     workflow by its name; without them the demo model replies. Approvals are given, and timers end;
-    `answers` are the payloads of events, by key.
+    `answers` are the payloads of events by key, and the answers to questions by tool.
 
     `database` is the URL of a MySQL or MariaDB server, on which temporary databases are created;
     without it SQLite files are used. `setup` is SQL that runs first; `seed` are records for the

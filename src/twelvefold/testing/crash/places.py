@@ -134,7 +134,7 @@ class WatchedTransaction:
         return matched
 
     async def record(self, events: Sequence[Event]) -> tuple[Entry, ...]:
-        self.title = f" ({', '.join(map(_title_of, events))})"
+        self.title = f" ({', '.join(map(_title_of, events)) or 'begins to wait'})"
         self._places.reach(f"{self._step}{self.title}: before its journal entries")
         return await self._tx.record(events)
 

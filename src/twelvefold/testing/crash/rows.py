@@ -20,8 +20,8 @@ from twelvefold.testing.crash.jobs import Rows
 
 JOURNAL = frozenset(
     {
-        *("api_keys", "deltas", "events", "idempotency_keys", "outbox", "releases", "runs"),
-        *("signals", "threads", "twelvefold_seeded", "twelvefold_version"),
+        *("api_keys", "deltas", "events", "idempotency_keys", "outbox", "runs", "signal_waits"),
+        *("signals", "threads", "twelvefold_releases", "twelvefold_seeded", "twelvefold_version"),
     }
 )
 """Twelvefold's own tables: the others are those of workflows."""

@@ -23,7 +23,7 @@ from twelvefold.web.streaming.reader import DONE, encode_data
 async def create(request: Request) -> Response:
     """`POST /v1/chat/completions`."""
     web, principal = web_of(request), principal_of(request)
-    body, workflows = await json_body(request), web.services.workflows
+    body, workflows = await json_body(request), web.services.offered
     chat = parse_chat(body, request.headers, workflows, web.accepted_inputs)
     turn = chat.turn
     client = ClientWatch(request)

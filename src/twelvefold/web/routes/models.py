@@ -14,7 +14,7 @@ async def list_models(request: Request) -> Response:
     """`GET /v1/models`: in the order of WORKFLOWS."""
     check_list_parameters(request.query_params)
     web = web_of(request)
-    names = model_names(web.services.workflows)
+    names = model_names(web.services.offered)
     return json_response({"object": "list", "data": [_model(web, name) for name in names]})
 
 
@@ -25,7 +25,7 @@ async def get_model(request: Request) -> Response:
 
 def _model(web: Web, name: str) -> Json:
     """Return a model; `accepts` are the inputs beside text that it takes. Raises ApiError."""
-    workflows = web.services.workflows
+    workflows = web.services.offered
     workflow, chosen = workflow_of(name, workflows), chosen_model(name, workflows)
     choices = web.accepted_inputs(workflow.name, chosen)
     accepts = [kind for kind in (IMAGE, FILE) if any(kind in taken for taken in choices)]

@@ -44,7 +44,7 @@ from twelvefold.web.streaming.reader import ResponseReader
 async def create(request: Request) -> Response:
     """`POST /v1/responses`."""
     web, client = web_of(request), ClientWatch(request)
-    body, workflows = await json_body(request), web.services.workflows
+    body, workflows = await json_body(request), web.services.offered
     turn = parse_turn(body, request.headers, workflows, web.accepted_inputs)
     if any(map(is_answer, turn.items)):
         if changed_options(turn):

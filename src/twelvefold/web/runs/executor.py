@@ -6,8 +6,8 @@ continues it. A run that a failing service stops ends as failed, because its cli
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -25,7 +25,7 @@ from twelvefold.engine import (
     Reservation,
     Services,
 )
-from twelvefold.engine.drive import drive
+from twelvefold.engine.family import drive_family
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http import ApiError, too_many_runs
@@ -164,7 +164,15 @@ class RunExecutor:
             try:
                 await self._preparation.ready()
                 guard.attach()
-                return await drive(self._services, held, guard, fail_on_fault=True)
+                slots = _FamilySlots(self._slots, held.thread.principal)
+                return await drive_family(
+                    self._services,
+                    held,
+                    guard,
+                    fail_on_fault=True,
+                    slot=slots.slot,
+                    is_stopping=lambda: self._draining,
+                )
             except StaleRun:
                 return None  # the engine has logged it
             except Exception:
@@ -175,6 +183,30 @@ class RunExecutor:
         """Stop the drive of a run, if there is one here."""
         if guard := self._guards.get(run):
             guard.release()
+
+
+class _FamilySlots:
+    """The slots for a run and the runs that it starts: its own, and others while they are free.
+
+    A run that waits for its children is not driven, so that one of them may have its slot.
+    """
+
+    def __init__(self, shared: "RunSlots", principal: str) -> None:
+        self._shared = shared
+        self._principal = principal
+        self._own = asyncio.Lock()
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Take a slot for one drive; wait for the family's own if no other is free."""
+        if self._own.locked() and self._shared.take_if_free(self._principal):
+            try:
+                yield
+            finally:
+                self._shared.release(self._principal)
+            return
+        async with self._own:
+            yield
 
 
 class RunSlots:
@@ -206,6 +238,13 @@ class RunSlots:
             yield
         finally:
             self.release(principal)
+
+    def take_if_free(self, principal: str) -> bool:
+        """Take a slot if there is one for the principal; return whether there was."""
+        is_free = self.taken < self._limit and self._taken[principal] < self._limit_per_principal
+        if is_free:
+            self.take(principal)
+        return is_free
 
     def take(self, principal: str) -> None:
         """Count one more run, also above the limits."""

@@ -23,7 +23,7 @@ SELECT id, head, head - COALESCE(forked_at, 0) AS entries, COALESCE(size, 0) AS 
 -- kept_threads: a row `keep` for each reason to keep one of the threads, and a row for each statement
 -- that has rows of them to delete. A thread that was not deleted is kept if a run or the last entry is
 -- newer than :before_us, or a run is not over. Any thread is kept if another one was
--- forked from it, a process holds a run of it, or mail of it has not been sent. Each part reads a range of
+-- forked from it, a run of a thread that is left has started its own run, a process holds a run of it, or mail of it has not been sent. Each part reads a range of
 -- one index; a count per thread takes four times as long. A part that reads a column outside its index
 -- cannot become a scan of that whole index
 SELECT 'keep' AS part, r.thread_id AS id
@@ -39,6 +39,10 @@ UNION ALL
 SELECT 'keep' AS part, forked_from AS id FROM threads {by_origin}
  WHERE forked_from IN (:threads)
 UNION ALL
+SELECT 'keep' AS part, c.id
+  FROM threads c {by_key} {straight_join} threads p {by_key} ON p.id = c.parent_thread
+ WHERE c.id IN (:threads)
+UNION ALL
 SELECT CASE WHEN sent_at IS NULL AND (dead_at IS NULL OR dead_at >= :before_us) THEN 'keep'
             ELSE 'delete_outbox' END AS part, thread_id AS id
   FROM outbox {by_thread} WHERE thread_id IN (:threads)
@@ -50,6 +54,11 @@ SELECT 'delete_requests' AS part, MAX(body_hash) AS id FROM idempotency_keys
 UNION ALL
 SELECT 'delete_signal_waits' AS part, MAX(signal_id) AS id FROM signal_waits
  WHERE thread_id IN (:threads)
+
+-- old_children: as `old_threads`, the threads whose runs were started by runs of these threads
+SELECT id, head, head - COALESCE(forked_at, 0) AS entries, COALESCE(size, 0) AS size, forked_from
+  FROM threads
+ WHERE parent_thread IN (:threads) AND (deleted_at IS NOT NULL OR created_at < :before_us) ORDER BY id
 
 -- lock_threads: a start or a step locks its thread's row first, and changes its head. A row that another
 -- transaction has locked is an error at once

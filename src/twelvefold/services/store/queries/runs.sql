@@ -17,10 +17,11 @@ UPDATE runs SET lease_until = lease_until + :write_fence,
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked <= :cancels
 
 -- settle_run: as `fence_run`, for a step that ends the run or lets it wait; releases the lease. A run that
--- was woken since its holder read :wakes is queued instead of waiting; -1: it waits in any case
+-- was woken since its holder read :wakes is queued instead of waiting; -1: it waits in any case. A run may
+-- be woken many times without an entry: each of them is no failed attempt
 UPDATE runs SET status = CASE WHEN :wakes >= 0 AND COALESCE(wakes, 0) <> :wakes THEN 'queued'
                               ELSE :status END,
-       wake_at = :wake_at, error = :error, lease_until = 0, lease_token = '',
+       wake_at = :wake_at, error = :error, lease_until = 0, lease_token = '', attempts = 0,
        finished_at = CASE WHEN :over = 1 THEN {now_us} ELSE NULL END,
        `usage` = CASE WHEN :usage = '' THEN `usage` ELSE :usage END
  WHERE thread_id = :thread AND ordinal = :ordinal AND lease_token = :token AND cancel_asked <= :cancels
@@ -30,6 +31,12 @@ INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, crea
                      size, listed, title)
 VALUES (:thread, :principal, :workflow, :head, NULL, NULL, {now_us}, :metadata,
         :size, :listed, :title)
+
+-- insert_child_thread: the hidden thread of a run that another run starts, with its first entry
+INSERT INTO threads (id, principal, workflow, head, forked_from, forked_at, created_at, metadata,
+                     size, listed, title, parent_thread, parent_run)
+VALUES (:thread, :principal, :workflow, 1, NULL, NULL, {now_us}, '',
+        :size, 0, '', :parent_thread, :parent_run)
 
 -- advance_thread: adds one entry; 0 rows mean that the head has moved or that the thread was deleted.
 -- The thread's own first entry decides whether it is listed, the first user message gives its title

@@ -18,6 +18,16 @@ UPDATE runs SET wakes = COALESCE(wakes, 0) + 1,
        status = CASE WHEN status = 'waiting' THEN 'queued' ELSE status END
  WHERE thread_id = :thread AND ordinal = :ordinal AND finished_at IS NULL
 
+-- child_states: runs that a waiting run started
+SELECT thread_id, ordinal, status FROM runs WHERE thread_id IN (:threads)
+
+-- descendants: how many runs are below a run in total. A run's children are on threads of their own
+WITH RECURSIVE below (id) AS (
+  SELECT id FROM threads WHERE parent_thread = :thread AND parent_run = :ordinal
+  UNION ALL
+  SELECT t.id FROM below b JOIN threads t ON t.parent_thread = b.id)
+SELECT COUNT(*) AS descendants FROM below
+
 -- wake_state: the counter of a run's wake-ups, and the server's time
 SELECT COALESCE(wakes, 0) AS wakes, {now_us} AS now_us, status FROM runs
  WHERE thread_id = :thread AND ordinal = :ordinal

@@ -22,8 +22,8 @@ from twelvefold.core import (
     size_of,
 )
 from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.new_runs import encode_event
 from twelvefold.services.store.sql.base import Database, expand_list, in_batches, run_key
-from twelvefold.services.store.transaction import encode_event
 
 WINDOW_ROWS = 32
 WINDOW_BYTES = 1024 * 1024
@@ -172,11 +172,12 @@ def entry_of(
 def is_listed(first: Event | None) -> bool:
     """Return whether a thread may be listed and opened; `first` is its own first entry.
 
-    False if it began with a turn that was requested with `store: false` outside a conversation.
+    False if it began with a turn that was requested with `store: false` outside a conversation, or
+    with a run that another one started.
     """
     if not isinstance(first, RunStarted):
         return True
-    return first.options.store or first.options.conversation
+    return not first.parent and (first.options.store or first.options.conversation)
 
 
 def title_of(event: Event) -> str:

@@ -135,15 +135,16 @@ class Retention(Database):
             yield _Page(_by_id(rows))
 
     async def _prune_old(self, page: _Page, before_us: int) -> int:
-        """Remove the old threads of a page, then the threads that they were forked from."""
+        """Remove the old threads of a page, then their children and their origins."""
         pruned, pages = 0, [page]
         while pages:
             removed = await self._remove(pages.pop(), before_us)
             pruned += len(removed)
             origins = {row["forked_from"] for row in removed.values() if row["forked_from"]}
-            for batch in in_batches(sorted(origins)):
-                rows = await self._fetch_in("old_threads", "threads", batch, before_us=before_us)
-                pages.append(_Page(_by_id(rows)))
+            for statement, ids in (("old_threads", origins), ("old_children", removed)):
+                for batch in in_batches(sorted(ids)):
+                    rows = await self._fetch_in(statement, "threads", batch, before_us=before_us)
+                    pages.append(_Page(_by_id(rows)))
         return pruned
 
     async def _remove(self, page: _Page, before_us: int) -> _Rows:

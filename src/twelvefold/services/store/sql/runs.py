@@ -31,6 +31,7 @@ from twelvefold.errors import (
     StoreUnavailable,
 )
 from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.new_runs import run_values
 from twelvefold.services.store.sql.base import SECOND_US, Database, RowLocked, run_key
 from twelvefold.services.store.sql.entries import is_listed, new_entry, title_of
 from twelvefold.services.store.sql.threads import Threads
@@ -91,7 +92,7 @@ class Runs(Threads, IdempotentRequests):
             await self._start_thread(db, new, started, new.thread_size + entry.size)
             # A concurrent repetition waits here, or for the thread, and then finds this run.
             self._remember_request(db, new.run, new.principal, new.request)
-            db.defer(self._sql["insert_run"], _run_values(new, lease_s))
+            db.defer(self._sql["insert_run"], run_values(new, lease_s))
             db.defer(self._sql["insert_event"], values)
         return entry
 
@@ -243,21 +244,6 @@ def _make_claim(lease: Lease, row: Row) -> Claim:
         usage=_decode_usage(row),
         thread_size=row["thread_size"] or 0,
     )
-
-
-def _run_values(new: NewRun, lease_s: float | None) -> dict[str, Any]:
-    return {
-        **run_key(new.run),
-        "status": "queued" if lease_s is None else "running",
-        "token": "" if lease_s is None else new.token,
-        "lease_us": int((lease_s or 0) * SECOND_US),
-        "background": int(new.background),
-        "idempotency_key": new.token,
-        "release": new.release,
-        "workflow": new.workflow,
-        "principal": new.principal,
-        "began": new.thread_head + 1,
-    }
 
 
 def _run_record(row: Row) -> RunRecord:

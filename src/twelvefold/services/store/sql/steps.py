@@ -83,7 +83,7 @@ class Steps(Transactions, IdempotentRequests):
     async def end_step(self, db: Connection, change: Append, took_s: float) -> None:
         """Delete or end the deltas that the step replaces, and renew the lease in a long step.
 
-        A run that ends wakes the one that started it.
+        A run that ends wakes the one that started it, and cancels those that it started.
         """
         values = {"thread": change.lease.run.thread, "position": change.head + 1}
         if change.first_delta:
@@ -93,6 +93,8 @@ class Steps(Transactions, IdempotentRequests):
             await self._close_deltas(db, change, values)
         if change.parent is not None and change.status in OVER:
             db.defer(self._sql["wake"], run_key(change.parent))
+        for run in change.cancels:
+            db.defer(self._sql["ask_cancel"], run_key(run))
         is_long = took_s > min(LONG_STEP_S, change.lease_s * LONG_STEP_SHARE)
         if change.status == "running" and is_long:
             # Renewals wait behind the fence, and so do processes that find the lease expired.

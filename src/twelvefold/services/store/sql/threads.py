@@ -207,19 +207,41 @@ class Threads(Listing):
     # --- hiding -------------------------------------------------------------------------------
 
     async def delete_thread(self, thread: ThreadId) -> None:
+        below = await self._threads_below([thread])
         async with self._transaction() as db:
             if not await db.execute(self._sql["hide_thread"], {"thread": thread}):
                 raise NotFound(f"no thread conv_{thread}")
-            # A run in progress ends before its next step.
+            # A run in progress ends before its next step, and with it those that it starts now.
+            db.defer(self._sql["ask_cancel_all"], {"thread": thread})
+            self._hide_below(db, below)
+
+    async def _threads_below(self, threads: Sequence[str]) -> Sequence[str]:
+        """Return the threads of the runs that runs of these threads have started, and so on.
+
+        Not in a transaction, as `_forks_of`.
+        """
+        found: list[str] = []
+        async with self._read_connection() as db:
+            while rows := await self._fetch_for_threads(db, "children", threads):
+                threads = [row["id"] for row in rows]
+                found += threads
+        return found
+
+    def _hide_below(self, db: Connection, threads: Sequence[str]) -> None:
+        for thread in threads:
+            db.defer(self._sql["hide_thread"], {"thread": thread})
             db.defer(self._sql["ask_cancel_all"], {"thread": thread})
 
     async def delete_run(self, run: RunId) -> None:
         forks = await self._forks_of(run.thread)
+        started = [row["id"] for row in await self._fetch("children_of_run", **run_key(run))]
+        below = [*started, *(await self._threads_below(started) if started else ())]
         async with self._transaction() as db:
             # A start of another run on the thread locks this row first.
             row = await self._thread_row(db, run.thread, "lock_thread")
             if await db.execute(self._sql["hide_run"], run_key(run)):
                 await self._forget_run(db, run, row, forks)
+                self._hide_below(db, below)
                 return
             rows = await db.fetch(self._sql["run"], run_key(run))
         if not rows:

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 
-from twelvefold.core import RunId, RunStatus, SentSignal, SignalKey, WaitState
+from twelvefold.core import RunId, RunStatus, SentSignal, SignalKey, ThreadId, WaitState
 from twelvefold.errors import NotFound
 from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.signals import send_signal
-from twelvefold.services.store.sql.base import Database, run_key
+from twelvefold.services.store.sql.base import Database, expand_list, in_batches, run_key
 
 
 class Waits(Database):
@@ -25,7 +25,8 @@ class Waits(Database):
                 rows[0]["wakes"],
                 rows[0]["now_us"],
                 {one: signal for one, signal in sent.items() if signal},
-                {one: await self._status(db, one) for one in runs},
+                await self._statuses(db, runs),
+                rows[0]["status"],
             )
 
     async def _sent_signal(self, db: Connection, signal: str) -> SentSignal | None:
@@ -33,9 +34,18 @@ class Waits(Database):
             return SentSignal(row["payload"], row["sender"], row["sent_at"])
         return None
 
-    async def _status(self, db: Connection, run: RunId) -> RunStatus:
-        rows = await db.fetch(self._sql["wake_state"], run_key(run))
-        return rows[0]["status"] if rows else "cancelled"
+    async def _statuses(self, db: Connection, runs: Collection[RunId]) -> dict[RunId, RunStatus]:
+        """Return the status of each run; a run that was removed counts as cancelled."""
+        found: dict[RunId, RunStatus] = dict.fromkeys(runs, "cancelled")
+        for batch in in_batches([run.thread for run in runs]):
+            statement, values = expand_list(self._sql["child_states"], "threads", batch)
+            for row in await db.fetch(statement, values):
+                found[RunId(ThreadId(row["thread_id"]), row["ordinal"])] = row["status"]
+        return found
+
+    async def count_descendants(self, run: RunId) -> int:
+        rows = await self._fetch("descendants", **run_key(run))
+        return int(rows[0]["descendants"])
 
     async def signal(self, to: SignalKey, payload: str, sender: str) -> bool:
         async with self._transaction() as db:

@@ -8,4 +8,5 @@ const EXAMPLES = {
   ],
 };
 
-export const examplesFor = (workflow) => EXAMPLES[workflow] ?? [];
+/** Return the examples of a model: a workflow, or `workflow/model`. */
+export const examplesFor = (model) => EXAMPLES[model] ?? EXAMPLES[model.replace(/\/[^/]*$/, "")] ?? [];

@@ -52,7 +52,10 @@ COLUMNS = {
     "runs": {"wakes": "BIGINT NULL", "wake_at": "BIGINT NULL"},
 }
 """They may be NULL, because an older release may still write rows."""
-NEW_INDEXES = {"threads": {}, "runs": {"runs_due": "status, workflow, wake_at"}}
+NEW_INDEXES = {
+    "threads": {"threads_parent": "parent_thread"},
+    "runs": {"runs_due": "status, workflow, wake_at"},
+}
 
 
 def upgrade() -> None:

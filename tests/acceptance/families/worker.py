@@ -1,0 +1,30 @@
+"""A worker process with a scripted model: `python -m tests.acceptance.families.worker URL`."""
+
+import asyncio
+import sys
+from dataclasses import replace
+
+from tests.acceptance.families.workflow import PacedModel, script
+from twelvefold.boot import open_services
+from twelvefold.config import Settings
+from twelvefold.worker.loop import Worker
+
+LEASE_S = 2.0
+
+
+async def main(url: str) -> None:
+    settings = Settings.from_environ(
+        {
+            "DATABASE_URL": url,
+            "WORKFLOWS": "tests.acceptance.families.workflow:boss",
+            "LEASE_S": f"{LEASE_S:g}",
+            "MAX_RUNS": "16",
+        }
+    )
+    async with open_services(settings, with_model=False) as opened:
+        services = replace(opened, model=PacedModel(script))
+        await Worker(services, settings.max_runs).run(asyncio.Event())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
