@@ -19,7 +19,8 @@ def test_only_the_new_key_is_on_standard_output(tw: Twelvefold) -> None:
 
     assert done.status == 0
     assert re.fullmatch(r"tw_[A-Za-z0-9_-]{43}\n", done.out)
-    assert "acts for ann's laptop, with runs and approve and signal; the key is not shown again" in done.err
+    scopes = "runs and approve and signal"
+    assert f"acts for ann's laptop, with {scopes}; the key is not shown again" in done.err
     assert done.out.strip() not in done.err
 
 
