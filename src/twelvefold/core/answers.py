@@ -84,7 +84,9 @@ def _problems(schema: Item, value: Any) -> list[str]:
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         raise RequestError(f"the question's schema cannot be used: {error}") from error
     try:
-        return [_problem_text(found) for found in islice(validator.iter_errors(value), MAX_PROBLEMS)]
+        return [
+            _problem_text(found) for found in islice(validator.iter_errors(value), MAX_PROBLEMS)
+        ]
     except ValueError:  # the library follows a value to a depth of 255
         return ["it is nested too deeply"]
 

@@ -306,9 +306,7 @@ async def test_fan_outs_of_one_reply_share_the_budget(stage: Stage) -> None:
 
     events = await stage.journal(outcome.run)
     [spent, *_] = [e.usage.total_tokens for e in events if isinstance(e, ModelReplied)]
-    shares = [
-        (len(e.runs), e.limits.tokens or 0) for e in events if isinstance(e, ChildrenStarted)
-    ]
+    shares = [(len(e.runs), e.limits.tokens or 0) for e in events if isinstance(e, ChildrenStarted)]
     left = 100_000 - spent
     assert shares == [(2, left // 3), (1, left - left // 3 * 2)]
 

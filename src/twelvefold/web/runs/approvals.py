@@ -24,6 +24,8 @@ from twelvefold.core import (
     RequestOptions,
     RunId,
     Segment,
+    Store,
+    Thread,
     ThreadId,
     WaitEnded,
     WaitStarted,
@@ -82,13 +84,15 @@ POLL_INTERVAL_S = 0.02
 class _WaitingCall:
     """A call of the principal that waits for approval. `next` is the response that follows.
 
-    `options` are those of its run. `head` is the last position of its thread.
+    `options` are those of its run. `head` is the last position of its thread. `workflow` is that of
+    the run that a caller started: the one with the call, or one above it, on the thread `root`.
     """
 
     call: CallId
     head: int
     next: ResponseId
     workflow: str
+    root: ThreadId
     options: RequestOptions
     question: WaitStarted | None = None
 
@@ -222,13 +226,25 @@ async def _load_waiting(
     folded = fold(record.entries)
     waits = [one for one in folded.pending if one.id == call and _needs(one, id)]
     run = RunId(thread, folded.run)
+    try:
+        root, workflow = await _root_of(store, run, folded)
+    except NotFound:  # it was deleted, and this run with it
+        return None
     own: list[Entry] = entries_of_run(record.entries, run, after=record.forked_at)
     # A fork of the thread does not wait for the answer.
     if not waits or not own:
         return None
     next = ResponseId(run, next_part(own))
     question = question_of(waits[0])
-    return _WaitingCall(call, record.head, next, record.workflow, folded.options, question)
+    return _WaitingCall(call, record.head, next, workflow, root, folded.options, question)
+
+
+async def _root_of(store: Store, run: RunId, thread: Thread) -> tuple[ThreadId, str]:
+    """Return the thread and the workflow of the run that a caller started. Raises NotFound."""
+    if thread.ancestry is None:
+        return run.thread, thread.workflow
+    root = RunId.parse(thread.ancestry.root)
+    return root.thread, (await retry_unavailable(lambda: store.run(root))).workflow
 
 
 def _needs(call: Call, id: str) -> bool:
@@ -260,7 +276,7 @@ async def _check_target(
         raise_invalid(f"must be {before}, the response with the call", "previous_response_id")
     if request.conversation:
         head = await load_conversation(web.services, principal, request.conversation)
-        if head.id != id.run.thread:
+        if head.id not in (id.run.thread, waiting.root):
             raise_invalid("the call is in another conversation", "conversation")
     if waiting.options.store and not request.options.store:
         raise_invalid("must be true: the run is stored", "store", "unsupported_value")
@@ -312,6 +328,8 @@ async def _write_answer(
 def _approval_write(
     web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
 ) -> Callable[[], Awaitable[None]]:
+    # The options of a request are for the run that a caller started, not for one below it.
+    is_own = waiting.root == waiting.next.run.thread
     return partial(
         answer,
         web.services,
@@ -321,7 +339,7 @@ def _approval_write(
         reason=item.get("reason", ""),
         arguments=item.get("arguments", ""),
         call=waiting.call,
-        options=merge_options(waiting.options, request),
+        options=merge_options(waiting.options, request) if is_own else None,
         background=request.background,
         request=request.key,
         claims=not request.background,
