@@ -5,31 +5,23 @@ second one finds no waiting call.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
 from twelvefold.core import (
     ApprovalAnswered,
-    Call,
-    CallId,
-    Entry,
     Event,
     Item,
     ItemRemoved,
     ItemsAdded,
     Principal,
-    RequestOptions,
     RunId,
     Segment,
     ThreadId,
     WaitEnded,
-    WaitStarted,
-    fold,
 )
-from twelvefold.core.answers import parse_answer, question_of
+from twelvefold.core.answers import parse_answer
 from twelvefold.engine import HeldRun, answer, answer_question, retry_unavailable, take
 from twelvefold.errors import (
     Conflict,
@@ -41,16 +33,14 @@ from twelvefold.errors import (
 )
 from twelvefold.observe.log import get_logger
 from twelvefold.web.history.thread_reader import ThreadReader
-from twelvefold.web.http import ApiError, abbreviate, raise_invalid
+from twelvefold.web.http import ApiError, raise_invalid
 from twelvefold.web.ids import (
     ResponseId,
     approval_id,
-    parse_approval_id,
     question_id,
 )
 from twelvefold.web.projection.objects import label_of
 from twelvefold.web.projection.output import makes_wait
-from twelvefold.web.projection.response import next_part
 from twelvefold.web.runs.create import (
     StartedRun,
     find_repeated_run,
@@ -60,37 +50,26 @@ from twelvefold.web.runs.create import (
 )
 from twelvefold.web.runs.polling import poll_until
 from twelvefold.web.runs.target import load_conversation
+from twelvefold.web.runs.waiting_calls import (
+    NOT_PENDING,
+    WaitingCall,
+    find_waiting_call,
+    is_answered,
+    not_pending,
+)
 from twelvefold.web.schemas import (
-    ANSWER,
-    QUESTION,
     TurnRequest,
     answered_id,
     is_answer,
     merge_options,
 )
 from twelvefold.web.state import TurnMemory, Web, turn_memory
-from twelvefold.web.streaming.lookup import entries_of_run, load_run, open_response
+from twelvefold.web.streaming.lookup import load_run, open_response
 
 log = get_logger(__name__)
 Result = TypeVar("Result")
-NOT_PENDING = "approval_not_pending"
 POLL_INTERVAL_S = 0.02
 """How often to try again while another process holds the run: it does for a moment only."""
-
-
-@dataclass(frozen=True, slots=True)
-class _WaitingCall:
-    """A call of the principal that waits for approval. `next` is the response that follows.
-
-    `options` are those of its run. `head` is the last position of its thread.
-    """
-
-    call: CallId
-    head: int
-    next: ResponseId
-    workflow: str
-    options: RequestOptions
-    question: WaitStarted | None = None
 
 
 async def answer_approval(web: Web, principal: Principal, request: TurnRequest) -> StartedRun:
@@ -163,7 +142,7 @@ def _answer_id(thread: ThreadId, event: Event) -> str:
 async def _continue(
     web: Web, principal: Principal, request: TurnRequest, memory: TurnMemory
 ) -> StartedRun:
-    index, waiting = await _find_waiting(web, principal, request.items, memory)
+    index, waiting = await find_waiting_call(web, principal, request.items, memory)
     if waiting.workflow != request.workflow.name:
         raise_invalid(f"must be {waiting.workflow!r}, the workflow of the call", "model")
     if request.options.model not in ("", waiting.options.model):
@@ -184,56 +163,14 @@ async def _continue(
 
 
 async def _open_next(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, *, is_here: bool
+    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, *, is_here: bool
 ) -> StartedRun:
     reader, _ = await open_response(web, principal, waiting.next, only_stored=False)
     is_private = request.key is None and not reader.view.started.options.store
     return StartedRun(reader, ends_with_client=is_here and is_private)
 
 
-# --- the waiting call ---------------------------------------------------------------------------
-
-
-async def _find_waiting(
-    web: Web, principal: Principal, items: Sequence[Item], memory: TurnMemory
-) -> tuple[int, _WaitingCall]:
-    """Return the first answer that a call waits for; the others repeat earlier ones."""
-    answers = [index for index, item in enumerate(items) if is_answer(item)]
-    for index in answers:
-        if waiting := await _load_waiting(web, principal, answered_id(items[index]), memory):
-            return index, waiting
-    raise _not_pending(items[answers[0]], answers[0])
-
-
-async def _load_waiting(
-    web: Web, principal: Principal, id: str, memory: TurnMemory | None = None
-) -> _WaitingCall | None:
-    store = web.services.store
-    try:
-        thread, call = parse_approval_id(id)
-        head = await retry_unavailable(lambda: store.thread(thread))
-        if head.principal != principal.id:
-            return None
-        if memory:
-            await memory.hold(head.size)
-        record = await retry_unavailable(lambda: store.load(thread))
-    except NotFound:
-        return None
-    folded = fold(record.entries)
-    waits = [one for one in folded.pending if one.id == call and _needs(one, id)]
-    run = RunId(thread, folded.run)
-    own: list[Entry] = entries_of_run(record.entries, run, after=record.forked_at)
-    # A fork of the thread does not wait for the answer.
-    if not waits or not own:
-        return None
-    next = ResponseId(run, next_part(own))
-    question = question_of(waits[0])
-    return _WaitingCall(call, record.head, next, record.workflow, folded.options, question)
-
-
-def _needs(call: Call, id: str) -> bool:
-    """Return whether the call waits for an answer to the item with this id."""
-    return question_of(call) is not None if id.startswith(QUESTION) else call.state == "asked"
+# --- the request ----------------------------------------------------------------------------------
 
 
 def _check_no_message(request: TurnRequest, index: int) -> None:
@@ -251,7 +188,7 @@ def _check_no_message(request: TurnRequest, index: int) -> None:
 
 
 async def _check_target(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall
+    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall
 ) -> None:
     """Raise ApiError if the request names another response or conversation than the call's."""
     id = waiting.next
@@ -276,7 +213,7 @@ async def _check_target(
 
 
 async def _write_answer(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, index: int
+    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, index: int
 ) -> None:
     """Append the answer, with the options that are valid from there on.
 
@@ -293,14 +230,14 @@ async def _write_answer(
             await write_answer()
         except Conflict as error:
             # The process that has written another answer now drives the run and holds it.
-            if await _is_answered(web, principal, id, waiting):
+            if await is_answered(web, principal, id, waiting):
                 raise TooLate(str(error)) from error
             raise
 
     try:
         await _retry_while_held(web, attempt)
     except TooLate as error:
-        raise _not_pending(item, index) from error
+        raise not_pending(item, index) from error
     except InvalidAnswer as error:
         raise_invalid(str(error), f"input[{index}].output", "invalid_answer")
     except RequestError as error:
@@ -310,7 +247,7 @@ async def _write_answer(
 
 
 def _approval_write(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
+    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, item: Item
 ) -> Callable[[], Awaitable[None]]:
     return partial(
         answer,
@@ -329,7 +266,7 @@ def _approval_write(
 
 
 def _question_write(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
+    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, item: Item
 ) -> Callable[[], Awaitable[None]]:
     """Return what writes the answer to a question. The run keeps its options."""
     output, schema = item["output"], waiting.question.schema if waiting.question else None
@@ -346,21 +283,6 @@ def _question_write(
         request=request.key,
         claims=not request.background,
     )
-
-
-async def _is_answered(web: Web, principal: Principal, id: str, waiting: _WaitingCall) -> bool:
-    """Return whether the call waits no longer. Loads the thread only if it has new entries."""
-    store, thread = web.services.store, waiting.next.run.thread
-    with suppress(NotFound):
-        if (await retry_unavailable(lambda: store.thread(thread))).head == waiting.head:
-            return False
-    return await _load_waiting(web, principal, id) is None
-
-
-def _not_pending(item: Item, index: int) -> ApiError:
-    message = f"no call waits for the answer to {abbreviate(answered_id(item))}"
-    param = f"input[{index}].{'approval_request_id' if item['type'] == ANSWER else 'call_id'}"
-    return ApiError(400, message, code=NOT_PENDING, param=param)
 
 
 async def _claim_if_free(web: Web, run: RunId) -> HeldRun | None:
