@@ -41,8 +41,9 @@ from twelvefold.core.children import awaited_runs
 from twelvefold.core.output import reply_text
 from twelvefold.engine.commands.start import check_storable
 from twelvefold.engine.fallback import run_limits
-from twelvefold.engine.held_run import NO_USAGE, HeldRun, NewChild, entry_of
+from twelvefold.engine.held_run import NO_USAGE, HeldRun, entry_of
 from twelvefold.engine.lease import new_lease_token
+from twelvefold.engine.new_children import NewChild
 from twelvefold.engine.perform import FanOutCall
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound, RequestError
