@@ -179,7 +179,7 @@ async def test_a_full_course_of_the_gates_example_can_be_tried_again() -> None:
 
 
 def test_the_workflow_of_the_readme_is_that_of_the_examples() -> None:
-    shown = python_of("README.md")
+    shown = python_of("README.md", "@tool")
     kept = (ROOT / "examples" / "shopping.py").read_text()
 
     assert ast.dump(without_docstring(shown)) == ast.dump(without_docstring(kept))
