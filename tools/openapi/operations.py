@@ -21,8 +21,8 @@ from twelvefold.web.schemas.signals import SendSignal
 Json = dict[str, Any]
 OWN = "Not part of the OpenAI API; the page uses it."
 SIGNALS = (
-    "Not part of the OpenAI API. It reaches the runs of the key's own principal and needs the scope "
-    "`signal`. The first delivery of a key counts; `first` is false for a later one, which changes "
+    "Not part of the OpenAI API. It reaches the runs of the key's own principal and needs the "
+    "scope `signal`. The first delivery of a key counts; `first` is false for a later one, which changes "
     "nothing."
 )
 BOOLEAN, STRING = {"type": "boolean"}, {"type": "string"}
