@@ -22,8 +22,8 @@ Json = dict[str, Any]
 OWN = "Not part of the OpenAI API; the page uses it."
 SIGNALS = (
     "Not part of the OpenAI API. It reaches the runs of the key's own principal and needs the "
-    "scope `signal`. The first delivery of a key counts; `first` is false for a later one, which changes "
-    "nothing."
+    "scope `signal`. The first delivery of a key counts; `first` is false for a later "
+    "one, which changes nothing."
 )
 BOOLEAN, STRING = {"type": "boolean"}, {"type": "string"}
 PARAMETERS: Mapping[str, Json] = {
