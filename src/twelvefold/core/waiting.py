@@ -57,7 +57,7 @@ class Ask:
     """Let the run wait for a person's answer to a question.
 
     `schema` is the type of the answer: anything that Pydantic has a JSON Schema for, or a JSON
-    Schema; a text by default. An answer that does not fit is refused, and the run goes on waiting.
+    Schema; a text by default. An answer that does not fit is refused, and the run still waits.
     The model reads the answer as JSON. `person` is the principal who may answer, by default that of
     the run. If no answer comes within `timeout`, the call fails, and the model reads that. Raises
     ValueError for a question that is empty or too long.

@@ -75,6 +75,23 @@ async def test_a_question_is_a_call_that_the_client_answers(api: Served) -> None
     assert second["previous_response_id"] == first["id"] or second["id"] == f"{first['id']}c1"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_chat_cannot_ask_a_question(api: Served, stream: bool) -> None:
+    messages = [{"role": "user", "content": "call ask_colour"}]
+
+    answer = await api.post(
+        "/chat/completions", {"model": "shop", "messages": messages, "stream": stream}
+    )
+
+    assert "answer to ask_colour" in answer.text
+    assert "tool_calls" not in answer.text
+    assert '"finish_reason":"stop"' in answer.text
+    [run] = await api.web.services.store.runs(limit=10)
+    while run.status != "cancelled":  # by us, or by a worker that was quicker
+        await asyncio.sleep(0.01)
+        [run] = await api.web.services.store.runs(limit=10)
+
+
 async def test_an_invalid_answer_is_refused_and_the_question_stays(api: Served) -> None:
     first, call = await question(api)
 

@@ -109,7 +109,7 @@ async def answer_question(
 
     `value` is a JSON value of the type that the question asks for. `principal` is the person; None
     is an operator, who may answer for anyone. `request` and `claims` as in `answer`. Raises
-    InvalidAnswer, and the run goes on waiting, NotFound, also if another person is asked, TooLate
+    InvalidAnswer, and the run still waits, NotFound, also if another person is asked, TooLate
     if no such question waits or its time is over, and Conflict as `answer` does.
     """
     thread = fold((await services.retry(lambda: services.store.load(run.thread))).entries)
