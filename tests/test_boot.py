@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,10 +21,12 @@ from twelvefold.boot import (
     migrate_journal,
     now_us,
 )
+from twelvefold.boot.workflows import with_started
 from twelvefold.core.budget import Limits, Price
 from twelvefold.core.events import DEFAULT_OPTIONS
 from twelvefold.core.ids import family_of, parse_thread_id
 from twelvefold.core.ports import ModelRequest, NullListener
+from twelvefold.core.workflow import Workflow
 from twelvefold.engine.lease import LeaseRenewer, RenewalThread
 from twelvefold.errors import ModelUnavailable, SettingsError
 from twelvefold.services.store import open_store
@@ -149,6 +152,22 @@ async def ask(client: Resource[Client], what: str) -> str:
 flow = Workflow("shop", "Sell.", (ask,), resources=open_client)
 without = Workflow("other", "Sell.", (ask,))
 """
+
+
+def test_the_workflows_that_tools_start_follow_those_of_the_settings() -> None:
+    last = Workflow[Any]("last", "Help.", ())
+    clerk = Workflow[Any]("clerk", "Help.", (last.as_tool("Asks."),))
+    boss = Workflow[Any]("boss", "Lead.", (clerk.as_tool("Asks."),), children=(last,))
+
+    assert with_started({"boss": boss}) == {"boss": boss, "clerk": clerk, "last": last}
+
+
+def test_two_workflows_with_one_name_that_are_started_are_an_error() -> None:
+    one, other = Workflow[Any]("clerk", "Help.", ()), Workflow[Any]("clerk", "Hinder.", ())
+    boss = Workflow[Any]("boss", "Lead.", (one.as_tool("Asks."),), children=(other,))
+
+    with pytest.raises(SettingsError, match="boss starts a workflow named 'clerk', and another"):
+        with_started({"boss": boss})
 
 
 async def test_resources_are_closed_with_the_services(here: Path) -> None:

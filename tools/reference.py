@@ -28,7 +28,7 @@ from twelvefold.cli.main import CLOSED_PIPE
 from twelvefold.cli.parser import build_parser
 from twelvefold.cli.subcommands import Parser
 from twelvefold.config import Settings, list_variables
-from twelvefold.core.events import ChildLimits, Event, RequestOptions, Usage
+from twelvefold.core.events import Ancestry, ChildLimits, Event, RequestOptions, Usage
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 SETTINGS = """\
@@ -156,9 +156,8 @@ def summary(kind: type) -> str:
 def events() -> str:
     parts = [part for kind in get_args(Event) for part in one_struct(kind, "##")]
     parts += ["## Types of fields"]
-    parts += [
-        part for kind in (Usage, RequestOptions, ChildLimits) for part in one_struct(kind, "###")
-    ]
+    kinds = (Usage, RequestOptions, Ancestry, ChildLimits)
+    parts += [part for kind in kinds for part in one_struct(kind, "###")]
     return page("Events", EVENTS, *parts)
 
 

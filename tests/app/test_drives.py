@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.app.shop import BUY, Blocking, OpenApp, shop
 from tests.app.test_stream import events_of, expire_lease
 from twelvefold import App
@@ -68,6 +70,23 @@ async def test_a_run_that_this_app_takes_over_from_itself_has_both_results(
     async with asyncio.timeout(10):
         assert (await second).text == "Done."
         assert (await first).text == "Done."
+
+
+async def test_a_call_that_is_cancelled_twice_gives_its_run_back(open_app: OpenApp) -> None:
+    model = Blocking()
+    app = await open_app(model=model)
+    running = asyncio.get_running_loop().create_task(app.run(shop, "hi", key="k"))
+    await model.is_asked.wait()
+    id = (await app.start(shop, "hi", key="k")).id
+
+    for _ in range(3):
+        running.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert (await app.get(id)).status == "queued"
+    assert not [one for one in asyncio.all_tasks() if one.get_name().startswith("drive")]
 
 
 async def test_a_stream_that_takes_a_run_over_makes_the_pieces_void(open_app: OpenApp) -> None:

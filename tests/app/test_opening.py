@@ -7,10 +7,11 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.app.shop import OpenApp, scripted, shop, shop_settings
+from tests.app.shop import Blocking, OpenApp, scripted, shop, shop_settings
 from twelvefold import App, Resource, Workflow, tool
 from twelvefold.app.task_context import TaskContext
 from twelvefold.errors import AppClosed, RequestError
@@ -99,7 +100,7 @@ async def test_closing_while_the_app_opens() -> None:
     await asyncio.sleep(0)
     await context.close()
 
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(AppClosed):
         await opening
     assert left == ["cancelled"]
 
@@ -129,3 +130,40 @@ print([name for name in heavy if name in sys.modules])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+async def test_closing_an_app_while_it_opens(tmp_path: Path) -> None:
+    app = App([shop], settings=shop_settings(tmp_path), model=scripted())
+    opening = asyncio.get_running_loop().create_task(app.open())
+    await asyncio.sleep(0)
+
+    await app.close()
+
+    with pytest.raises(AppClosed, match="closed before it was open"):
+        await opening
+    async with app:
+        assert app.session
+
+
+async def test_an_error_of_the_service_does_not_keep_the_calls_from_their_end(
+    tmp_path: Path,
+) -> None:
+    @asynccontextmanager
+    async def fails() -> AsyncIterator[Any]:
+        yield None
+        raise RequestError("cannot close")
+
+    model = Blocking()
+    app = await App([shop], settings=shop_settings(tmp_path), model=model).open()
+    service = TaskContext(fails(), name="service")
+    await service.value()
+    app.session._service.append(service)
+    running = asyncio.get_running_loop().create_task(app.run(shop, "hi"))
+    await model.is_asked.wait()
+
+    with pytest.raises(RequestError, match="cannot close"):
+        await app.close()
+
+    assert running.done()
+    with pytest.raises(AppClosed, match="given back"):
+        await running

@@ -81,6 +81,35 @@ async def test_a_repeated_key_returns_the_same_run(open_app: OpenApp) -> None:
         await app.run(shop, "cake", key="order-1")
 
 
+@pytest.mark.parametrize("place", ["conversation", "previous"])
+async def test_a_repeated_turn_of_a_conversation_is_the_same_run(
+    open_app: OpenApp, place: str
+) -> None:
+    app = await open_app(says("One."), says("Two."))
+    first = await app.run(shop, "hi")
+    at: Any = {place: first.conversation if place == "conversation" else first.id}
+    begun = await app.start(shop, "more", key="k", **at)
+
+    assert (await app.start(shop, "more", key="k", **at)).id == begun.id
+    done = await app.run(shop, "more", key="k", **at)
+    assert (done.id, done.text) == (begun.id, "Two.")
+    assert await app.run(shop, "more", key="k", **at) == done
+
+
+async def test_another_turn_of_a_conversation_that_is_not_over_is_a_conflict(
+    open_app: OpenApp,
+) -> None:
+    app = await open_app(says("One."))
+    first = await app.run(shop, "hi")
+    await app.start(shop, "more", key="k", conversation=first.conversation)
+
+    for key in ("", "other"):
+        with pytest.raises(Conflict):
+            await app.start(shop, "more", key=key, conversation=first.conversation)
+    with pytest.raises(RequestError, match="another request"):
+        await app.start(shop, "less", key="k", conversation=first.conversation)
+
+
 async def test_a_started_run_waits_for_a_process_and_its_key_finds_it(open_app: OpenApp) -> None:
     app = await open_app(says("Done."))
 

@@ -152,3 +152,16 @@ def wait_until(is_true: Callable[[], bool]) -> None:
     while not is_true():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_ctrl_c_ends_a_stream(tmp_path: Path) -> None:
+    model = Blocking()
+    with open_app(tmp_path, model) as app:
+        interrupting = threading.Thread(target=interrupt_when, args=(model.is_asked,))
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(app.stream(shop, "hi", key="k"))
+        interrupting.join()
+
+        id = app.start(shop, "hi", key="k").id
+        wait_until(lambda: app.get(id).status == "queued")

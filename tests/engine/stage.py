@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.builders import user
 from twelvefold.backoff import Backoff
+from twelvefold.boot.workflows import with_started
 from twelvefold.core.budget import Limits
 from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import (
@@ -368,7 +369,7 @@ class Stage:
         store = TroubledStore(str(self.path), trouble)
         self._stores.append(store)
         troubled = TroubledModel(model or ScriptedModel(scripted(*replies)), trouble, self.requests)
-        workflows = {workflow.name: workflow}
+        workflows = with_started({workflow.name: workflow})
         return Services(
             store,
             troubled,
@@ -378,6 +379,7 @@ class Stage:
             "1.0",
             monotonic,
             timings=timings or self.timings,
+            internal=frozenset(workflows) - {workflow.name},
             profiles={DEFAULT_MODEL: ModelProfile(accepts=accepts)},
         )
 

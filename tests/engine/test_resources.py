@@ -620,3 +620,28 @@ async def test_a_call_of_a_workflow_without_resources_is_an_error() -> None:
 def test_a_resource_is_hidden_from_the_model() -> None:
     assert list(ask.spec.parameters["properties"]) == ["what"]
     assert (ask.resources, ask.handed_in) == ({"client": Client}, {})
+
+
+async def test_an_opener_that_exits_does_not_end_the_process(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def exiting() -> AbstractAsyncContextManager[Client]:
+        raise SystemExit(2)
+
+    resources = Resources(timings=SOON)
+
+    with pytest.raises(ResourceUnavailable, match="cannot be opened: SystemExit;"):
+        await resources.open(shop(exiting))
+    await resources.close()
+
+    assert [one.message for one in caplog.records] == ["resources_not_opened"]
+
+
+async def test_a_preparation_that_ends_after_the_process_stops_opens_nothing(stage: Stage) -> None:
+    resources, opener = Resources(), Opener()
+    services = replace(stage.process(workflow=shop(opener)), resources=resources)
+    await resources.close()
+
+    await Preparation(services).ready()
+
+    assert opener.log == []

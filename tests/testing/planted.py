@@ -58,6 +58,26 @@ async def book_some(tx: Transaction) -> str:
     return "some rooms are booked"
 
 
+@tool
+async def take(tx: Transaction, room: int) -> str:
+    """Take a key from the board, and write a line in the book."""
+    await tx.execute("insert into book (room) values (:room)", room=room)
+    return f"the key of room {room} is taken"
+
+
+board = Workflow(
+    name="board",
+    instructions="You hand out keys.",
+    tools=(take,),
+    schema="""
+        create table if not exists book (
+            id integer not null primary key auto_increment, room integer not null
+        );
+    """,
+)
+"""Its table has a number for each line; for a server."""
+
+
 @tool(effect="pure")
 async def remind(days: int) -> Wait:
     """Wait some days."""

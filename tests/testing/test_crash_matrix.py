@@ -1,13 +1,16 @@
 """`crash_matrix` finds a tool that writes beside its transaction, and passes one that does not."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.testing.planted import billing, desk, hotel, reception
+from tests.testing.planted import billing, board, desk, hotel, reception
 from twelvefold import Workflow
 from twelvefold.testing import TestApp, call, crash_matrix
+from twelvefold.testing.crash.jobs import Ending
+from twelvefold.testing.crash.report import Baseline
 from twelvefold.testing.crash.rows import JOURNAL
 
 
@@ -37,6 +40,34 @@ def test_an_unsafe_call_that_was_interrupted_asks_a_person() -> None:
     assert report.ok, report
     assert [one.place for one in report.boundaries if one.asks]
     assert "asks a person" in str(report)
+
+
+def ending(status: str, bookings: int, outcome: str) -> Ending:
+    rows = [{"room": 4}] * bookings
+    return Ending(status, "", {"bookings": rows, "calls of ring": [{"outcome": outcome}]})
+
+
+def test_a_run_that_asks_a_person_has_doubled_nothing() -> None:
+    whole = ending("completed", 1, "succeeded")
+    baseline = Baseline(whole, whole)
+
+    for bookings in (0, 1):
+        asking = baseline.compare("here", ending("waiting", bookings, "unknown"))
+        assert (asking.ok, asking.asks) == (True, True)
+
+    doubled = baseline.compare("here", ending("waiting", 2, "unknown"))
+    assert doubled.doubled == ('bookings: {"room":4}',)
+    assert not doubled.ok
+
+
+@pytest.mark.mysql
+def test_numbers_that_a_server_skips_are_no_difference() -> None:
+    report = crash_matrix(
+        board, "Key 4", replies=[call("take", room=4), "Done."], database=os.environ["DATABASE_URL"]
+    )
+
+    assert report.ok, report
+    assert report.ignored == ()
 
 
 def test_approvals_are_given_and_their_commits_are_boundaries() -> None:

@@ -13,7 +13,7 @@ from twelvefold.app.requests import LOCAL, UNSET, Input, Turn, TurnOptions, name
 from twelvefold.app.run import Output, Run
 from twelvefold.app.session import NO_EVENTS, Answer, Given, Session, Settled, Value
 from twelvefold.app.stream import EventSource, Progress, RunBegan, RunEvent, last_event
-from twelvefold.app.task_context import TaskContext
+from twelvefold.app.task_context import CLOSED_EARLY, TaskContext
 from twelvefold.boot import read_environment
 from twelvefold.config import Settings
 from twelvefold.core import Model, RunId, Settlement, Workflow
@@ -82,13 +82,17 @@ class App:
         """Open the app; `async with` does it. Any task may close it again."""
         if self._context is not None:
             raise AppClosed("the app is open already; close it first")
-        self._context = TaskContext(self._open_session(), name="twelvefold app")
+        context = self._context = TaskContext(self._open_session(), name="twelvefold app")
         try:
-            self._session = await self._context.value()
+            session = await context.value()
         except BaseException:
-            context, self._context = self._context, None
+            if self._context is context:
+                self._context = None
             await context.close()
             raise
+        if self._context is not context:
+            raise AppClosed(CLOSED_EARLY)
+        self._session = session
         return self
 
     async def close(self) -> None:

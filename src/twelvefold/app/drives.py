@@ -107,7 +107,9 @@ class Drives:
             await asyncio.wait([task])
         except asyncio.CancelledError:
             task.cancel()
-            await asyncio.wait([task])
+            while not task.done():  # a second cancellation must not interrupt the release
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
             raise
         finally:
             if self._tasks.get(held.run) is task:  # else another call has taken the run over

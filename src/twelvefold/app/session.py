@@ -29,7 +29,7 @@ from twelvefold.engine import (
     settle,
     start_run,
 )
-from twelvefold.errors import Conflict, NotFound, Repeated, RequestError
+from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated, RequestError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -97,10 +97,12 @@ class Session:
 
     async def close(self) -> None:
         """Drain the service, end the calls in progress and give their runs back."""
-        for context in self._service:
-            await context.close()
-        self.services.exit_limit.begin(0)
-        await self.operations.close()
+        try:
+            for context in self._service:
+                await context.close()
+        finally:
+            self.services.exit_limit.begin(0)
+            await self.operations.close()
 
     async def work(self, *, until_idle: bool) -> None:
         """Drive queued runs and send mail, until cancelled or idle."""
@@ -125,7 +127,7 @@ class Session:
         """Write a run for any process to claim, unless the same request was made before."""
         request = await run_request(self.services, turn)
         try:
-            run, _ = await _or_on_fork(enqueue_run, self.services, request)
+            run, _ = await _start_once(enqueue_run, self.services, request)
         except Repeated as repeated:
             run = repeated_run(repeated, request)
         return await read_run(self.services, run)
@@ -140,7 +142,7 @@ class Session:
         await self.drives.prepare()
         request = await run_request(self.services, turn)
         try:
-            return await _or_on_fork(start_run, self.services, request)
+            return await _start_once(start_run, self.services, request)
         except Repeated as repeated:
             return repeated_run(repeated, request)
 
@@ -252,6 +254,25 @@ class Session:
             raise RequestError(
                 f"the run belongs to workflow {record.workflow!r}, which this app does not have"
             )
+
+
+async def _start_once(
+    start: Callable[[Services, RunRequest], Awaitable[T]], services: Services, request: RunRequest
+) -> T:
+    """Start a run. Raises Repeated also if its first start keeps it from starting again."""
+    key = request.key
+    try:
+        return await _or_on_fork(start, services, request)
+    except Repeated:
+        raise
+    except (Conflict, ConversationTooLarge) as error:
+        # The run of this request may be the one that is not over, or that has filled the thread.
+        if key is None:
+            raise
+        principal, find = request.principal.id, services.store.find_request
+        if found := await services.retry(lambda: find(principal, key.key)):
+            raise Repeated(str(found[0]), found[1]) from error
+        raise
 
 
 async def _or_on_fork(

@@ -1,5 +1,6 @@
 """`SyncApp`: the methods of `App` for code that does not await: a script, a Django view."""
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from twelvefold.core import Model, Settlement, Workflow
 from twelvefold.errors import AppClosed
 
 T = TypeVar("T")
+RUNNING_POLL_S = 0.01
 
 
 class SyncApp:
@@ -136,7 +138,7 @@ class SyncApp:
                 yield event
         finally:
             with suppress(AppClosed):
-                self._call(lambda _: events.aclose())
+                self._call(lambda _: _end(events))
 
     def get(self, run: str, *, principal: str = "") -> Run[Any]:
         """Return a run by its id, as `App.get` does."""
@@ -242,6 +244,13 @@ class SyncApp:
         """Begin anew in a forked process: threads and held locks are not inherited."""
         if self._pid != os.getpid():
             self._pid, self._lock, self._thread = os.getpid(), threading.Lock(), None
+
+
+async def _end(events: AsyncGenerator[RunEvent[Any], None]) -> None:
+    """Close the generator; a caller that was interrupted has left it running."""
+    while getattr(events, "ag_running", False):  # noqa: ASYNC110 - it has no event for its end
+        await asyncio.sleep(RUNNING_POLL_S)
+    await events.aclose()
 
 
 async def _nothing(app: App) -> None:

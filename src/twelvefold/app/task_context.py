@@ -8,7 +8,10 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
+from twelvefold.errors import AppClosed
+
 T = TypeVar("T")
+CLOSED_EARLY = "the app was closed before it was open"
 
 
 class TaskContext(Generic[T]):
@@ -22,13 +25,17 @@ class TaskContext(Generic[T]):
         self._task = loop.create_task(self._hold(), name=name)
 
     async def value(self) -> T:
-        """Return what the context yields, once it is open. Raises the error of opening it."""
+        """Return what the context yields, once it is open.
+
+        Raises the error of opening it, and AppClosed if it was closed before.
+        """
         waits: list[asyncio.Future[Any]] = [self._task, self._opened]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         if self._opened.done():
             return self._opened.result()
-        self._task.result()
-        raise asyncio.CancelledError  # closed before it was open
+        if not self._task.cancelled():
+            self._task.result()
+        raise AppClosed(CLOSED_EARLY)
 
     async def close(self) -> None:
         """Leave the context, also if it is not open yet. Raises the error of leaving it."""

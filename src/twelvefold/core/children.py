@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from twelvefold.core.budget import Limits, cost_micro_usd
+from twelvefold.core.budget import Limits, run_cost_micro_usd
 from twelvefold.core.events import (
     ChildLimits,
     ChildrenStarted,
@@ -87,8 +87,8 @@ def share_of(
     if own.run_tokens is not None:
         given = _given(thread, "tokens")
         tokens = max(own.run_tokens - thread.usage.total_tokens - given, 0) // count
-    if own.run_micro_usd is not None and own.price is not None:
-        spent = cost_micro_usd(thread.usage, own.price)
+    if own.run_micro_usd is not None and (own.price is not None or own.prices):
+        spent = run_cost_micro_usd(thread.usage, thread.usage_by_model, own)
         micro_usd = max(own.run_micro_usd - spent - _given(thread, "micro_usd"), 0) // count
     return ChildLimits(tokens, micro_usd, left_s)
 

@@ -27,6 +27,11 @@ class FanOut:
     not called again. Its workflow names the other workflows in `children`.
 
     Example:
+        import asyncio
+
+        from twelvefold import FanOut, Workflow, tool
+
+        lookup = Workflow("lookup", "You look products up.", ())
 
         from twelvefold import FanOut, Workflow, tool
 
@@ -34,8 +39,11 @@ class FanOut:
 
         @tool(effect="pure")
         async def compare(products: list[str]) -> FanOut:
-            \"""Look up several products at once.\"""
-            return FanOut(tuple(lookup.task(product) for product in products))
+            \"\"\"Look up several products at once.\"\"\"
+            return FanOut(lookup.task(product) for product in products)
+
+        workflow = Workflow("shop", "You sell.", (compare,), children=(lookup,))
+        assert len(asyncio.run(compare(["a lamp", "a rug"])).tasks) == 2
     """
 
     tasks: tuple[Task, ...]

@@ -192,8 +192,9 @@ class Workflow(Generic[Output]):
         WorkflowError.
 
         Example:
+            from twelvefold import Workflow
 
-            billing = Workflow("billing", "You answer questions about bills.", (find_bill,))
+            billing = Workflow("billing", "You answer questions about bills.", ())
             support = Workflow("support", "You help.", (billing.as_tool("Asks about bills."),))
         """
         return make_child_tool(self, description, name, hand_off=hand_off, input=input)

@@ -38,6 +38,7 @@ from twelvefold.core.child_tool import INPUT
 from twelvefold.core.children import awaited_runs
 from twelvefold.core.output import reply_text
 from twelvefold.engine.commands.start import check_storable
+from twelvefold.engine.fallback import run_limits
 from twelvefold.engine.held_run import HeldRun, NewChild, entry_of
 from twelvefold.engine.lease import new_lease_token
 from twelvefold.engine.perform import FanOutCall
@@ -123,10 +124,9 @@ class Planner:
 
     def _share(self, call: Call, runs: int) -> ChildLimits:
         held = self.held
-        left_s = None
-        if held.drive_until is not None:
-            left_s = max(held.drive_until - self.services.monotonic(), 0.001)
-        share = share_of(self.thread, self.services.limits, runs, self._waiting(call), left_s)
+        left_s = max(held.drive_until - self.services.monotonic(), 0.001)
+        limits = run_limits(self.services, self.workflow, self.thread.options)
+        share = share_of(self.thread, limits, runs, self._waiting(call), left_s)
         if 0 in (share.tokens, share.micro_usd):
             raise ChildrenRefused("the budget of this run is used up; answer with what there is")
         return share

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import count
 
 from twelvefold.backoff import Backoff
 from twelvefold.core import OVER, Listener, NullListener, RunId, RunStatus, WaitState, fold
@@ -62,10 +61,7 @@ async def drive_family(
         return await drive(services, held, listener, fail_on_fault=fail_on_fault)
     slots = asyncio.Semaphore(RUNS_AT_ONCE)
     family = _Family(services, slot or (lambda: slots), is_stopping, poll, fail_on_fault)
-    outcome = await family.drive(held.run, listener, held)
-    if outcome is None:
-        raise StaleRun(f"run {held.run}: another process has taken it over").loggable()
-    return outcome
+    return await family.drive(held, listener)
 
 
 def _may_have_children(services: Services, held: HeldRun) -> bool:
@@ -83,39 +79,42 @@ class _Family:
     poll: Backoff
     fail_on_fault: bool
 
-    async def drive(
-        self, run: RunId, listener: Listener, held: HeldRun | None = None
-    ) -> Outcome | None:
-        """Drive a run, its children while it waits for them, and it again.
+    async def drive(self, held: HeldRun, listener: Listener) -> Outcome:
+        """Drive a run, its children while it waits for them, and it again."""
+        async with self.slot():
+            outcome = await self._drive_held(held, listener)
+        return await self._drive_rest(outcome, listener)
 
-        Returns None if another process holds the run, or it is over.
-        """
-        outcome = await self._drive_once(run, listener, held)
-        async with _Children(self, run) as children:
-            while outcome is not None and (runs := _awaited(outcome)):
+    async def _drive_rest(self, outcome: Outcome, listener: Listener) -> Outcome:
+        """Drive the children that a run waits for, and the run again."""
+        async with _Children(self, outcome.run) as children:
+            while runs := _awaited(outcome):
                 fault = await children.run(runs)
                 if fault is not None:
                     return await self._read(outcome, fault)
-                outcome = await self._drive_once(run, listener) or outcome
+                outcome = await self._claim_and_drive(outcome.run, listener) or outcome
         return outcome
 
-    async def _drive_once(
-        self, run: RunId, listener: Listener, held: HeldRun | None = None
-    ) -> Outcome | None:
+    async def _claim_and_drive(self, run: RunId, listener: Listener) -> Outcome | None:
+        """Return None if another process holds the run, or it is over."""
+        # Claimed with a slot only: a lease is renewed while the run is driven.
         async with self.slot():
             try:
-                # Claimed with a slot only: a lease is renewed while the run is driven.
-                held = held or await take(self.services, run, waits=False)
+                held = await take(self.services, run, waits=False)
             except (Conflict, TooLate, NotFound):
                 return None
-            return await drive(self.services, held, listener, fail_on_fault=self.fail_on_fault)
+            return await self._drive_held(held, listener)
+
+    async def _drive_held(self, held: HeldRun, listener: Listener) -> Outcome:
+        return await drive(self.services, held, listener, fail_on_fault=self.fail_on_fault)
 
     async def drive_child(self, run: RunId) -> str:
         """Drive a child if no other process does; return the fault that stopped it, or ""."""
         guard = DrainGuard(NullListener(), self.is_stopping)
         guard.attach()
         try:
-            outcome = await self.drive(run, guard)
+            outcome = await self._claim_and_drive(run, guard)
+            outcome = outcome and await self._drive_rest(outcome, guard)
         except StaleRun:
             return ""
         except Exception as error:  # as for any other run: it was given back
@@ -166,19 +165,18 @@ class _Children:
         Returns a fault, or "", if nothing is left to do here: all of them wait or are stopped by a
         fault, the parent is over, or the process stops.
         """
-        for attempt in count(1):
-            state = await self._read(runs)
-            if state.status in OVER:
-                return ""
+        attempt = 0
+        while (state := await self._read(runs)).status not in OVER:
+            attempt += 1
             unfinished = [run for run in runs if state.runs[run] not in OVER]
             is_retry = attempt % RETRY_POLLS == 0
             if self._may_continue(state.status, unfinished, is_retry=is_retry):
                 return None
             self._start(unfinished, state, is_retry=is_retry)
             if not self._tasks and self._is_idle(unfinished, state):
-                break
+                return next(iter(self._faults.values()), "")
             await self._pause(self.family.poll.pause_s(attempt))
-        return next(iter(self._faults.values()), "")
+        return ""
 
     def _may_continue(
         self, status: RunStatus, unfinished: Sequence[RunId], *, is_retry: bool

@@ -80,7 +80,7 @@ class HeldRun(msgspec.Struct, frozen=True):
     that held it before may not know that its lease is lost. `cancel_asked`: it was claimed to be
     cancelled. `attempts`: how often it was claimed since its last entry, this time included; 0 if
     it was started here. `unrecorded` is shared by all later values of the run. `drive_until` is
-    when the drive must end, by `Services.monotonic`; None: it has no end. `cancelled` are the
+    when the drive must end, by `Services.monotonic`. `cancelled` are the
     children for which the last commit has requested a cancel.
     """
 
@@ -92,7 +92,7 @@ class HeldRun(msgspec.Struct, frozen=True):
     cancel_asked: bool = False
     attempts: int = 0
     unrecorded: Unrecorded = msgspec.field(default_factory=Unrecorded)
-    drive_until: float | None = None
+    drive_until: float = 0.0
     cancelled: tuple[RunId, ...] = ()
 
     def unrecorded_total(self) -> Usage | None:

@@ -60,9 +60,12 @@ class Resources:
                     )
 
     def open_soon(self, workflows: Iterable[Workflow]) -> None:
-        """Begin to open what the tools of these workflows need; log what is missing."""
+        """Begin to open what the tools of these workflows need; log what is missing.
+
+        Does nothing after `close`.
+        """
         for workflow in workflows:
-            if any(self._needed(workflow)):
+            if not self._is_closed and any(self._needed(workflow)):
                 opened = self._opened_for(workflow)
                 opened.provided.add_done_callback(partial(self._report, workflow))
 
@@ -230,10 +233,12 @@ class _Opened:
                     found = await stack.enter_async_context(self.opener())
                 self.provided.set_result(found if isinstance(found, tuple) else (found,))
                 await self._closing.wait()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
             self._fail("cancelled")
             raise
-        except Exception as error:
+        # A library may raise SystemExit, or a panic (one in Rust). It must not end the process: the
+        # next one would end in the same way.
+        except BaseException as error:
             event = "resources_failed" if self.provided.done() else "resources_not_opened"
             log.error(event, workflow=self._workflow, error=error)
             self._fail(f"{type(error).__name__}; the log has the place")

@@ -7,6 +7,7 @@ Exits with 1 unless every run of a family is completed, and each purchase was ma
 
 import argparse
 import asyncio
+import multiprocessing
 import os
 import random
 import secrets
@@ -16,9 +17,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.acceptance.database import private_database
+from tests.acceptance.families.worker import run_worker
 from tests.acceptance.families.workflow import CLERKS, SCHEMA, boss, clerk
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
@@ -30,10 +32,13 @@ from twelvefold.services.model.scripted import ScriptedModel, in_turn
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
 
-ROOT = Path(__file__).parents[3]
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
 KILL_EVERY_S = 1.0
 GIVE_UP_S = 300.0
-PROCESS = asyncio.subprocess.Process
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.acceptance.families.worker"])
+"""The modules are imported once: a process that is killed each second would do little else."""
 
 
 @dataclass
@@ -65,29 +70,28 @@ class Workers:
     """Worker processes on one database, each of which is replaced when it is killed."""
 
     url: str
-    processes: list[PROCESS] = field(default_factory=list)
+    processes: "list[ForkServerProcess]" = field(default_factory=list)
     kills: int = 0
 
     async def start(self) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.acceptance.families.worker", self.url),
-            cwd=ROOT,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        process = CONTEXT.Process(target=run_worker, args=(self.url,), daemon=True)
+        process.start()
         self.processes.append(process)
 
     async def kill_one(self, chance: random.Random) -> None:
         process = self.processes.pop(chance.randrange(len(self.processes)))
-        process.kill()
-        await process.wait()
+        await _kill(process)
         self.kills += 1
         await self.start()
 
     async def end(self) -> None:
         for process in self.processes:
-            process.kill()
-            await process.wait()
+            await _kill(process)
+
+
+async def _kill(process: "ForkServerProcess") -> None:
+    process.kill()
+    await asyncio.to_thread(process.join)
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
-"""A worker process with a scripted model: `python -m tests.acceptance.families.worker URL`."""
+"""A worker process with a scripted model."""
 
 import asyncio
-import sys
+import logging
 from dataclasses import replace
 
 from tests.acceptance.families.workflow import PacedModel, script
@@ -12,7 +12,13 @@ from twelvefold.worker.loop import Worker
 LEASE_S = 2.0
 
 
-async def main(url: str) -> None:
+def run_worker(url: str) -> None:
+    """Drive queued runs until the process is killed."""
+    logging.disable()
+    asyncio.run(_work(url))
+
+
+async def _work(url: str) -> None:
     settings = Settings.from_environ(
         {
             "DATABASE_URL": url,
@@ -24,7 +30,3 @@ async def main(url: str) -> None:
     async with open_services(settings, with_model=False) as opened:
         services = replace(opened, model=PacedModel(script))
         await Worker(services, settings.max_runs).run(asyncio.Event())
-
-
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))

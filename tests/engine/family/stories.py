@@ -90,7 +90,7 @@ def firm(
     services = stage.process(model=model, trouble=trouble, limits=limits)
     if monotonic is not None:
         services = replace(services, monotonic=monotonic)
-    return replace(services, workflows={one.name: one for one in workflows})
+    return replace(services, workflows={one.name: one for one in workflows}, internal=frozenset())
 
 
 async def run_boss(services: Services, text: str = "go", workflow: str = "boss") -> Outcome:

@@ -234,3 +234,24 @@ async def test_another_process_ends_the_family(stage: Stage) -> None:
     await cancel(services, run)
 
     assert (await task).status == "cancelled"
+
+
+async def test_a_child_that_another_process_takes_over_is_left_to_it(stage: Stage) -> None:
+    stage.timings = replace(stage.timings, release_s=0.05)
+    services = firm(stage, DEEP, says("Done."), limits=replace(LIMITS, lease_s=2.0))
+    slow = replace(services, model=_Slow(services, 0.3))
+    request = RunRequest(workflow="boss", principal=ANN, items=[user("go")])
+    held = await start_run(slow, request)
+    task = asyncio.create_task(drive_family(slow, held, NullListener(), poll=POLL))
+    while await _statuses(stage, held.run) != ["running"]:
+        await asyncio.sleep(0.01)
+    [child] = children_of(await stage.journal(held.run))
+
+    await stage.let_leases_run_out()
+    other = await take(services, child)
+    await asyncio.sleep(0.6)
+    outcome = await drive(services, other, NullListener())
+
+    assert outcome.status == "completed"
+    assert (await task).status == "completed"
+    assert await stage.bought() == ["a lamp"]

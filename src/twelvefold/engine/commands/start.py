@@ -121,9 +121,9 @@ async def _prepare(
 ) -> tuple[NewRun, Thread, RunStarted]:
     """Return the new run, the thread that it continues, and its first entry."""
     started, size = _first_entry(services, request)
-    await services.gate.check_workflow(services.workflows[request.workflow])
-    before = await _thread_before(services, request)
     workflow = services.workflows[request.workflow]
+    await services.gate.check_workflow(workflow)
+    before = await _thread_before(services, request)
     check_inputs(services, workflow, request.options, before, started.items)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     return _new_run(services, request, before, background=background), before, started

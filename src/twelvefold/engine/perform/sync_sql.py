@@ -69,8 +69,8 @@ class _StatementRunner:
             raise StoreRefused(ON_THE_LOOP).loggable()
         answer: Future[Result] = Future()
         with self._lock:
-            # Under the lock: what is added here is seen by `__aexit__`, and no thread waits for a
-            # statement that will never begin.
+            # Under the lock: `__aexit__` sees each statement that is added here, and no thread
+            # waits for one that will never begin.
             if self._is_over:
                 raise StoreRefused(CALL_OVER).loggable()
             self._waiting.add(answer)

@@ -2,7 +2,7 @@
 
 SQLAlchemy switches to another greenlet when it awaits the driver. Here that greenlet is in the same
 thread, and lets the event loop run the statement. `__sqlalchemy_greenlet_provider__` is no public
-API: `tests/services/store/contract/test_sync_session.py` tells what breaks.
+API: `tests/services/store/contract/test_sync_session.py` fails if it changes.
 """
 
 import inspect
@@ -18,7 +18,7 @@ from twelvefold.core import BlockingWait
 
 
 def call_blocking(function: Callable[[], object], wait: BlockingWait) -> object:
-    """Call a function in this thread. What SQLAlchemy awaits in it goes through `wait`."""
+    """Call a function in this thread. `wait` runs each coroutine that SQLAlchemy awaits in it."""
     context = _BlockingGreenlet(function)
     context.gr_context = getcurrent().gr_context  # the context variables of this thread
     result = context.switch()
@@ -42,7 +42,7 @@ def _wait_for(coroutine: Coroutine[Any, Any, Any], wait: BlockingWait) -> Any:
 
 
 class _BlockingGreenlet(greenlet):  # type: ignore[misc]  # it has no types
-    """What SQLAlchemy's `greenlet_spawn` makes, for a thread without an event loop."""
+    """The greenlet of SQLAlchemy's `greenlet_spawn`, for a thread without an event loop."""
 
     __sqlalchemy_greenlet_provider__ = True
 

@@ -63,7 +63,10 @@ def crash_matrix(
     without it SQLite files are used. `setup` is SQL that runs first; `seed` are records for the
     workflow's seed, True for its own. `settings` are fields of `Settings`. `ignore` are columns
     that are not compared, as in `orders.created_at`; those that differ in undisturbed runs are
-    ignored anyway. Raises ValueError if undisturbed runs differ otherwise, or do not end.
+    ignored anyway. A server skips the AUTO_INCREMENT numbers of rows that it has rolled back: their
+    column is compared by its order, other columns and results that have such a number must be in
+    `ignore`, as in `calls of order.result`. Raises ValueError if undisturbed runs differ otherwise,
+    or do not end.
 
     Example:
         from twelvefold.testing import call, crash_matrix

@@ -31,7 +31,11 @@ Found = dict[str, list[Mapping[str, Any]]]
 async def read_rows(store: Store) -> Rows:
     """Return the rows of all tables of workflows, the mails, and the calls with their results."""
     async with store.read() as db:
-        found: Found = {name: await _table(db, name) for name in await _tables(db)}
+        numbered = await _numbered(db)
+        found: Found = {
+            name: _renumber(await _table(db, name), numbered.get(name, ""))
+            for name in await _tables(db)
+        }
         mails = await db.fetch_all("select body from outbox where kind = 'mail'")
         threads = await db.fetch_all("select id from threads")
     found["mails"] = [_plain(msgspec.json.decode(row["body"])) for row in mails]
@@ -51,6 +55,26 @@ async def _tables(db: ReadOnly) -> list[str]:
         )
     names = sorted(str(row["name"]) for row in rows)
     return [one for one in names if one not in JOURNAL and not one.startswith("sqlite_")]
+
+
+async def _numbered(db: ReadOnly) -> Mapping[str, str]:
+    """Return the AUTO_INCREMENT column of each table that has one."""
+    try:
+        rows = await db.fetch_all(
+            "select table_name as name, column_name as numbers from information_schema.columns"
+            " where table_schema = database() and extra like '%auto_increment%'"
+        )
+    except Exception:  # SQLite, which uses the numbers of a transaction again
+        return {}
+    return {str(row["name"]): str(row["numbers"]) for row in rows}
+
+
+def _renumber(rows: list[Mapping[str, Any]], column: str) -> list[Mapping[str, Any]]:
+    """Return the rows without gaps in the column: a server skips numbers that were rolled back."""
+    if not column:
+        return rows
+    ordered = sorted(rows, key=lambda row: row[column])
+    return [{**row, column: number} for number, row in enumerate(ordered, 1)]
 
 
 async def _table(db: ReadOnly, name: str) -> list[Mapping[str, Any]]:

@@ -6,8 +6,14 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.web.history.journal import Journal
 from twelvefold.web.history.thread_reader import open_thread_reader
-from twelvefold.web.http import check_oldest_first, json_response, parse_integer
-from twelvefold.web.routes import load_path_head
+from twelvefold.web.http import (
+    check_oldest_first,
+    json_response,
+    parse_integer,
+    principal_of,
+)
+from twelvefold.web.ids import parse_conversation_id
+from twelvefold.web.runs.visibility import load_journal_head
 from twelvefold.web.state import web_of
 
 MAX_ENTRIES = 500
@@ -15,15 +21,19 @@ MAX_ENTRIES = 500
 
 
 async def list_entries(request: Request) -> Response:
-    """`GET /v1/conversations/{conversation_id}/journal`: the entries after a position."""
+    """`GET /v1/conversations/{conversation_id}/journal`: the entries after a position.
+
+    Also of a run that another one has started: an entry ChildrenStarted has the ids of its runs.
+    """
     query = request.query_params
     check_oldest_first(query)
     after, limit = (
         parse_integer(query, "after", 0, 0),
         parse_integer(query, "limit", MAX_ENTRIES, 1),
     )
-    web, head = web_of(request), await load_path_head(request)
+    web, thread = web_of(request), parse_conversation_id(request.path_params["conversation_id"])
     services, settings = web.services, web.settings
+    head = await load_journal_head(services.store, principal_of(request), thread)
     reader = await open_thread_reader(services.store, head)
     workflow = services.workflows.get(head.workflow)
     outputs, files = settings.tool_outputs, settings.input_files

@@ -1,6 +1,8 @@
 """Checks whether a principal may open a conversation: it is its own, stored and not deleted."""
 
-from twelvefold.core import Principal, Store, ThreadHead, ThreadId
+from contextlib import suppress
+
+from twelvefold.core import Principal, RunStarted, Store, ThreadHead, ThreadId
 from twelvefold.engine import retry_unavailable
 from twelvefold.errors import NotFound
 from twelvefold.web.ids import conversation_id
@@ -19,6 +21,23 @@ async def load_visible_head(store: Store, principal: Principal, thread: ThreadId
     if not is_visible(head, principal):
         raise not_found
     return head
+
+
+async def load_journal_head(store: Store, principal: Principal, thread: ThreadId) -> ThreadHead:
+    """Return a conversation whose journal the principal may read. Raises NotFound.
+
+    Those that it may open, and those of the runs that its runs have started.
+    """
+    try:
+        return await load_visible_head(store, principal, thread)
+    except NotFound as error:
+        with suppress(NotFound):
+            head = await retry_unavailable(lambda: store.thread(thread))
+            first = await retry_unavailable(lambda: store.first_entry(thread, after=0))
+            is_child = first and isinstance(first.event, RunStarted) and first.event.parent
+            if is_child and head.principal == principal.id:
+                return head
+        raise error from None
 
 
 def is_visible(head: ThreadHead, principal: Principal) -> bool:

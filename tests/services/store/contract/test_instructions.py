@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tests.builders import user
+from tests.builders import finished_release, user
 from tests.engine.stage import FixedIds
 from twelvefold.core import Limits, Principal, ReadOnly, RunFinished, Store, Workflow, output_of
 from twelvefold.core.ports import NullListener
@@ -29,6 +29,7 @@ async def fail(who: Principal, db: ReadOnly) -> str:
 
 
 async def driven(store: Store, workflow: Workflow[Any]) -> tuple[Outcome, ScriptedModel]:
+    await store.add_release(finished_release())
     model = ScriptedModel(in_turn(says('{"id": "none"}'), says('{"id": 7}')))
     services = Services(store, model, {workflow.name: workflow}, FixedIds(), Limits(), "1.0")
     request = RunRequest(workflow=workflow.name, principal=Principal("ann"), items=[user("one")])
