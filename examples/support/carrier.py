@@ -14,7 +14,7 @@ class UnknownParcel(Exception):
 
 @runtime_checkable
 class Carrier(Protocol):
-    """What the tools need of a carrier. A test passes an object that makes no request."""
+    """A carrier, as the tools use it. A test passes an object that makes no request."""
 
     async def find(self, parcel: str) -> str:
         """Return where a parcel is. Raises UnknownParcel."""
@@ -36,9 +36,13 @@ class HTTPCarrier:
             return await response.text()
 
 
+def carrier_url() -> str:
+    """Return the base URL of the service."""
+    return os.environ.get("CARRIER_URL", "http://127.0.0.1:8099")
+
+
 @asynccontextmanager
 async def open_carrier() -> AsyncIterator[Carrier]:
-    """Open a client of the service at CARRIER_URL, and close it with the process."""
-    url = os.environ.get("CARRIER_URL", "http://127.0.0.1:8099")
-    async with ClientSession(url, timeout=ClientTimeout(total=10)) as client:
+    """Open a client of the service, and close it with the process."""
+    async with ClientSession(carrier_url(), timeout=ClientTimeout(total=10)) as client:
         yield HTTPCarrier(client)

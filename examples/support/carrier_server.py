@@ -1,8 +1,10 @@
-"""A carrier to try the support desk with: `python -m examples.support.carrier_server [PORT]`."""
+"""A carrier at CARRIER_URL, to try the desk with: `python -m examples.support.carrier_server`."""
 
-import sys
+from urllib.parse import urlsplit
 
 from aiohttp import web
+
+from examples.support.carrier import carrier_url
 
 PLACES = {"P-1002": "in the parcel shop at the station", "P-1003": "on its way to Ghent"}
 
@@ -21,5 +23,5 @@ def carrier() -> web.Application:
 
 
 if __name__ == "__main__":
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8099
-    web.run_app(carrier(), host="127.0.0.1", port=port, print=None)
+    address = urlsplit(carrier_url())
+    web.run_app(carrier(), host=address.hostname, port=address.port, print=None)

@@ -47,7 +47,7 @@ async def track_parcel(carrier: Resource[Carrier], parcel: str) -> str:
 
 def is_large(arguments: dict[str, Any]) -> bool:
     """Whether a person has to approve a refund: that of a whole order, or of a large amount."""
-    cents = arguments["cents"]
+    cents = arguments.get("cents")
     return cents is None or int(cents) > LARGE_REFUND_CENTS
 
 

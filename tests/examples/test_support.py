@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
@@ -14,6 +15,7 @@ from examples.support.carrier_server import carrier
 from examples.support.workflow import CUSTOMER, workflow
 from twelvefold.testing import SyncTestApp, assert_called, call, crash_matrix
 
+pytestmark = pytest.mark.timeout(400)  # for the kills, each of which starts processes
 RECEIPT = Path(__file__).resolve().parents[2] / "examples" / "support" / "receipt.png"
 FIND = call("find_order", number=1002)
 REFUNDED = "select refunded_cents as cents from support_orders where number = 1002"
@@ -218,15 +220,10 @@ def test_an_unknown_reminder_is_not_mailed(app: SyncTestApp) -> None:
 
 def test_the_model_sees_the_image_of_a_receipt(app: SyncTestApp) -> None:
     app.model.replies(FIND, "It is your desk lamp.")
-    image = f"data:image/png;base64,{b64encode(RECEIPT.read_bytes()).decode()}"
-    parts = [
-        {"type": "input_text", "text": "Which order is this?"},
-        {"type": "input_image", "image_url": image},
-    ]
 
-    run = app.run(workflow, [{"role": "user", "content": parts}], principal=CUSTOMER)
+    run = app.run(workflow, receipt(RECEIPT), principal=CUSTOMER)
 
-    assert image in str(app.model.requests[0])
+    assert b64encode(RECEIPT.read_bytes()).decode() in str(app.model.requests[0])
     assert_called(run, "find_order", times=1, number=1002)
 
 
@@ -252,3 +249,13 @@ def test_a_kill_at_any_boundary_reminds_once() -> None:
     )
 
     assert report.ok, report
+
+
+def receipt(image: Path) -> list[dict[str, Any]]:
+    """Return the input of a turn: a question about the image of a receipt."""
+    data = b64encode(image.read_bytes()).decode()
+    parts = [
+        {"type": "input_text", "text": "Which order is this?"},
+        {"type": "input_image", "image_url": f"data:image/png;base64,{data}"},
+    ]
+    return [{"role": "user", "content": parts}]
