@@ -25,7 +25,7 @@ from tests.smtp_sink import Sink
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store
 
-pytestmark = [pytest.mark.mysql, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.mysql, pytest.mark.slow, pytest.mark.timeout(900)]
 URL = os.environ.get("DATABASE_URL", "")
 ORDERS = "tests.acceptance.upgrade.workflow:orders"
 BOTH = f"{ORDERS},tests.acceptance.upgrade.workflow:reminder"
@@ -164,11 +164,17 @@ def _taken_over(here: Stage) -> int:
 async def _approve_all(here: Stage) -> None:
     """Approve what runs ask, with the command of the older and of the newer release in turn."""
     releases = [here.old, here.new]
-    waiting = "select thread_id, ordinal from runs where status = 'waiting'"
+    waiting = (
+        "select r.thread_id, r.ordinal, json_value(e.body, '$.call') as id from runs r"
+        " join events e on e.thread_id = r.thread_id and e.type = 'ApprovalAsked'"
+        " where r.status = 'waiting'"
+    )
     while True:
         for row in await here.rows(waiting):
             run = f"resp_{row['thread_id']}{row['ordinal']}"
-            await releases[0].run("runs", "approve", run, "--detach", workflows=ORDERS)
+            typed = ("runs", "approve", run, "--call", row["id"], "--detach")
+            status, told = await releases[0].run(*typed, workflows=ORDERS)
+            assert status == 0, told
             releases.reverse()
         await asyncio.sleep(0.2)
 
@@ -215,7 +221,7 @@ async def _check_journal(here: Stage, fields: dict[str, Sequence[str]]) -> None:
 
 async def _check_closed_gate(here: Stage) -> None:
     """A workflow that waits is not started; a run of it that exists rests, and loses no attempt."""
-    status, told = await here.new.run("run", "-w", "reminder", "Remind me", workflows=BOTH)
+    status, told = await here.new.run("run", "--workflow", "reminder", "Remind me", workflows=BOTH)
     assert (status != 0, GATE in " ".join(told.split())) == (True, True), told
 
     await here.old.run_module("enqueue", "reminder", "d0=reminded", workflows=BOTH)

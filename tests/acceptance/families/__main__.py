@@ -48,6 +48,7 @@ class Report:
     runs: int
     kills: int
     took_s: float
+    completed: int
     lost: int
     doubled: int
     unfinished: int
@@ -153,10 +154,12 @@ async def _judge(store: Store, runs: int, kills: int, took_s: float) -> Report:
         store, "select count(*) as n from threads where parent_thread is not null"
     )
     not_completed = "select count(*) as n from runs where status <> 'completed'"
+    completed = "select count(*) as n from runs where status = 'completed' and workflow = 'boss'"
     return Report(
         runs,
         kills,
         took_s,
+        completed=await count(store, completed),
         lost=len(wanted - bought.keys()),
         doubled=sum(times - 1 for times in bought.values()),
         unfinished=await count(store, not_completed),

@@ -53,6 +53,7 @@ class Report:
     kills: int
     took_s: float
     completed: int
+    unfinished: int
     lost: int
     doubled: int
     wrong: tuple[str, ...]
@@ -70,20 +71,27 @@ class Report:
         return "\n".join([figures, *self.wrong])
 
 
-async def play(server: str, runs: int, workers: int, seed: int = 1) -> Report:
-    """Start the runs, kill a process each second until all are over, and judge the database."""
+async def play(
+    server: str, runs: int, workers: int, seed: int = 1, most_kills: int = 1_000
+) -> Report:
+    """Start the runs, kill a process each second until all are over, and judge the database.
+
+    After `most_kills` the processes are left alone.
+    """
     async with private_database(server, f"waits_{secrets.token_hex(6)}") as url:
         await migrate(url)
         store = await open_store(url, pool_size=4)
         try:
             await store.run_script(SCHEMA)
             await store.add_release(Release("test", "0.1.0", "", LEVEL, LEVEL))
-            return await _play(url, store, runs, workers, random.Random(seed))
+            return await _play(url, store, runs, workers, most_kills, random.Random(seed))
         finally:
             await store.close()
 
 
-async def _play(url: str, store: Store, runs: int, workers: int, chance: random.Random) -> Report:
+async def _play(
+    url: str, store: Store, runs: int, workers: int, most_kills: int, chance: random.Random
+) -> Report:
     began = time.monotonic()
     early = [(_principal(number), f"payment:{number}", 0.0) for number in range(0, runs, 3)]
     payer = _start(run_payer, url, early)
@@ -100,6 +108,8 @@ async def _play(url: str, store: Store, runs: int, workers: int, chance: random.
     try:
         while await _unfinished(store) and time.monotonic() - began < GIVE_UP_S:
             await asyncio.sleep(KILL_EVERY_S)
+            if kills == most_kills:
+                continue
             chosen = chance.randrange(len(processes))
             await kill(processes[chosen])
             processes[chosen] = _start(kinds[chosen], url)
@@ -153,6 +163,7 @@ async def _judge(store: Store, runs: int, kills: int, took_s: float) -> Report:
         kills,
         took_s,
         completed=await count(store, "select count(*) as n from runs where status = 'completed'"),
+        unfinished=await _unfinished(store),
         lost=(wanted - found).total(),
         doubled=(found - wanted).total(),
         wrong=tuple(wrong),
