@@ -48,6 +48,7 @@ class Report:
     runs: int
     kills: int
     took_s: float
+    completed: int
     lost: int
     doubled: int
     unfinished: int
@@ -80,16 +81,16 @@ class Workers:
 
     async def kill_one(self, chance: random.Random) -> None:
         process = self.processes.pop(chance.randrange(len(self.processes)))
-        await _kill(process)
+        await kill(process)
         self.kills += 1
         await self.start()
 
     async def end(self) -> None:
         for process in self.processes:
-            await _kill(process)
+            await kill(process)
 
 
-async def _kill(process: "ForkServerProcess") -> None:
+async def kill(process: "ForkServerProcess") -> None:
     process.kill()
     await asyncio.to_thread(process.join)
 
@@ -136,10 +137,10 @@ async def _enqueue(store: Store, runs: int) -> None:
 
 
 async def _unfinished(store: Store) -> int:
-    return await _count(store, "select count(*) as n from runs where finished_at is null")
+    return await count(store, "select count(*) as n from runs where finished_at is null")
 
 
-async def _count(store: Store, statement: str) -> int:
+async def count(store: Store, statement: str) -> int:
     async with store.read() as db:
         row = await db.fetch_one(statement)
     return int(row["n"]) if row else 0
@@ -149,17 +150,19 @@ async def _judge(store: Store, runs: int, kills: int, took_s: float) -> Report:
     async with store.read() as db:
         bought = Counter(row["item"] for row in await db.fetch_all("select item from purchases"))
     wanted = {f"order {number}-{one}" for number in range(runs) for one in CLERKS}
-    children = await _count(
+    children = await count(
         store, "select count(*) as n from threads where parent_thread is not null"
     )
     not_completed = "select count(*) as n from runs where status <> 'completed'"
+    completed = "select count(*) as n from runs where status = 'completed' and workflow = 'boss'"
     return Report(
         runs,
         kills,
         took_s,
+        completed=await count(store, completed),
         lost=len(wanted - bought.keys()),
         doubled=sum(times - 1 for times in bought.values()),
-        unfinished=await _count(store, not_completed),
+        unfinished=await count(store, not_completed),
         orphans=abs(children - runs * len(CLERKS)),
     )
 
