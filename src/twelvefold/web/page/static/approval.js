@@ -16,6 +16,7 @@ export class Approval extends WaitingForm {
     this.values = values;
     this.edited = edited;
     this.area = null;
+    this.isExpired = false;
     this.reason = h("input", { type: "text", dir: "auto", autocomplete: "off", maxlength: "500" });
     const label = h("label", {}, "Reason for denial ", h("span", { class: "muted" }, "(optional)"), this.reason);
     this.allow = h("button", { type: "submit", class: "primary" }, "Allow");
@@ -52,6 +53,7 @@ export class Approval extends WaitingForm {
 
   /** Show the answer, an item of the API. The arguments of a person replace those of the model. */
   closeWith({ approve, reason, arguments: edited }) {
+    if (this.isExpired) return; // the service has denied it
     if (edited) put(this.values, exactValue(edited));
     const words = approve && edited ? "Allowed with these arguments, which a person has changed." : null;
     this.close(approve ? "allowed" : "denied", reason ?? "", words);
@@ -63,7 +65,10 @@ export class Approval extends WaitingForm {
     if (entry.type === "ApprovalAnswered" && (this.isOpen || entry.arguments_given)) {
       this.closeWith({ approve: entry.approved, reason: entry.reason, arguments: entry.arguments_given });
     }
-    if (entry.type === "ToolFailed" && this.isOpen) this.close(entry.failure === "expired" ? "expired" : "none");
+    if (entry.type !== "ToolFailed") return;
+    this.isExpired = entry.failure === "expired";
+    if (this.isExpired) this.close("expired");
+    else if (this.isOpen) this.close("none");
   }
 
   /** Show the decision: allowed, denied, expired, or none if the run ended without one. */

@@ -19,7 +19,7 @@ export function fieldOf(root, { label = "Answer", describedBy = null } = {}) {
 
 function build(given, context) {
   const { schema, isOptional } = normalize(given, context.root);
-  const inner = { ...context, isRequired: context.isRequired && !isOptional, isNullable: isOptional };
+  const inner = { ...context, isRequired: context.isRequired && !isOptional, isNull: context.isRequired && isOptional };
   const choices = choicesOf(schema, context.root);
   if (choices) return choiceField(schema, choices, inner);
   switch (schema.type) {
@@ -90,7 +90,8 @@ function defaultOf(schema) {
   return schema.default === undefined || schema.default === null ? null : schema.default;
 }
 
-const emptyOf = ({ isRequired, isNullable }) => (isNullable && isRequired ? "null" : null);
+/** Return the value of an empty field: null for one that has to be present, else none. */
+const emptyOf = ({ isNull }) => (isNull ? "null" : null);
 
 function labelled(schema, control, context) {
   if (context.describedBy) control.setAttribute("aria-describedby", context.describedBy);
@@ -99,7 +100,9 @@ function labelled(schema, control, context) {
 
 function textField(schema, context) {
   const isLine = !context.isAnswer && (schema.maxLength ?? 0) <= LINE_CHARS;
-  const attributes = { dir: "auto", autocomplete: "off", required: context.isRequired, maxlength: schema.maxLength };
+  // An empty text may be a valid property, but is no answer.
+  const required = context.isRequired && (context.isAnswer || schema.minLength > 0 || schema.format !== undefined);
+  const attributes = { dir: "auto", autocomplete: "off", required, maxlength: schema.maxLength };
   const type = INPUT_TYPES[schema.format] ?? "text";
   const control = isLine || type !== "text" ? h("input", { type, ...attributes }) : h("textarea", { rows: "2", ...attributes });
   control.value = String(defaultOf(schema) ?? "");

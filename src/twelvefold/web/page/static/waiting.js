@@ -3,6 +3,8 @@ import { ApiError } from "./api.js";
 import { h, put } from "./dom.js";
 import { untilTime } from "./format.js";
 
+/** The parameter of the request that an error names: the form has only this one. */
+const PLACE = /^input\[0\]\.\w+: /;
 const CHECK_AFTER_MS = 1500;
 const LONGEST_TIMER_MS = 2_000_000_000;
 
@@ -43,13 +45,13 @@ export class WaitingForm {
     } catch (error) {
       this.setDisabled(false);
       if (!(error instanceof ApiError) || error.status !== 400) throw error;
-      this.showProblem(error.message);
+      this.showProblem(error.message.replace(PLACE, ""));
     }
   }
 
   showProblem(text) {
     this.problem.hidden = !text;
-    put(this.problem, text ? text.charAt(0).toUpperCase() + text.slice(1) : "");
+    put(this.problem, text);
   }
 
   setDisabled(disabled) {
