@@ -25,6 +25,7 @@ class Wait:
     fails, and the model reads that. Raises ValueError for anything else.
 
     Example:
+        import asyncio
         from datetime import timedelta
 
         from twelvefold import Wait, tool
@@ -62,6 +63,7 @@ class Ask:
     ValueError for a question that is empty or too long.
 
     Example:
+        import asyncio
         from typing import Literal
 
         from twelvefold import Ask, tool
