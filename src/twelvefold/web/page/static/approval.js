@@ -53,7 +53,7 @@ export class Approval extends WaitingForm {
 
   /** Show the answer, an item of the API. The arguments of a person replace those of the model. */
   closeWith({ approve, reason, arguments: edited }) {
-    if (this.isExpired) return; // the service has denied it
+    if (this.isExpired) return;
     if (edited) put(this.values, exactValue(edited));
     const words = approve && edited ? "Allowed with these arguments, which a person has changed." : null;
     this.close(approve ? "allowed" : "denied", reason ?? "", words);
@@ -62,13 +62,13 @@ export class Approval extends WaitingForm {
   /** Show what the journal has: until when, other arguments, or that the time is over. */
   applyEntry(entry) {
     if (entry.type === "ApprovalAsked") this.showUntil(entry.expires_at);
-    if (entry.type === "ApprovalAnswered" && (this.isOpen || entry.arguments_given)) {
+    if (entry.type === "ToolFailed" && this.isOpen) this.close("none");
+    if (entry.type !== "ApprovalAnswered") return;
+    if (!entry.by) this.isExpired = true; // the service has denied it
+    if (this.isExpired) this.close("expired");
+    else if (this.isOpen || entry.arguments_given) {
       this.closeWith({ approve: entry.approved, reason: entry.reason, arguments: entry.arguments_given });
     }
-    if (entry.type !== "ToolFailed") return;
-    this.isExpired = entry.failure === "expired";
-    if (this.isExpired) this.close("expired");
-    else if (this.isOpen) this.close("none");
   }
 
   /** Show the decision: allowed, denied, expired, or none if the run ended without one. */

@@ -179,6 +179,7 @@ function describe(entry) {
 }
 
 function describeAnswer(entry) {
+  if (!entry.by) return step("Expired", "not answered in time");
   const edited = entry.arguments_given;
   const details = edited ? block("Changed arguments", indented(prettyJson(edited))) : [];
   const title = entry.approved ? (edited ? "Allowed with other arguments" : "Allowed") : "Denied";
