@@ -128,12 +128,12 @@ async def _upgrade_with_runs_in_flight(here: Stage) -> tuple[list[Started], list
     old_workers = [await here.old.worker(ORDERS) for _ in range(2)]
     async with asyncio.TaskGroup() as group:
         enqueuing = [group.create_task(here.enqueue(here.old, "a"))]
-        approving = group.create_task(_approve_all(here))
         await here.until(FINISHED, 3)
         status, told = await here.new.run("migrate", workflows=ORDERS)
         assert (status, "applied 0006" in told) == (0, True), told
         assert await here.schema() == ("0006", "0003")
 
+        approving = group.create_task(_approve_all(here))
         # The older release also starts runs on the new schema.
         enqueuing.append(group.create_task(here.enqueue(here.new, "b")))
         new_workers = [await here.new.worker(ORDERS) for _ in range(2)]

@@ -27,14 +27,6 @@ async def test_runs_that_wait_survive_processes_that_are_killed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-async def test_two_hundred_runs_that_wait_survive_processes_that_are_killed() -> None:
-    report = await play(URL, 200, 3)
-
-    assert report.is_clean, str(report)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_timer_survives_a_kill_at_every_boundary() -> None:
     report = crash_matrix(
         hotel, "In three days", replies=[call("remind", days=3), "It is time."], database=URL

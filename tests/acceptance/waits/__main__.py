@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.acceptance.database import private_database
-from tests.acceptance.families.__main__ import CONTEXT, GIVE_UP_S, KILL_EVERY_S, count, kill
+from tests.acceptance.families.__main__ import CONTEXT, GIVE_UP_S, count, kill, progress, unfinished
 from tests.acceptance.waits.processes import PRICE, colour_of, run_payer, run_person, run_worker
 from tests.acceptance.waits.workflow import SCHEMA, shop
 from twelvefold.boot import RandomIds
@@ -106,8 +106,8 @@ async def _play(
     processes = [_start(kind, url) for kind in kinds]
     kills = 0
     try:
-        while await _unfinished(store) and time.monotonic() - began < GIVE_UP_S:
-            await asyncio.sleep(KILL_EVERY_S)
+        while await unfinished(store) and time.monotonic() - began < GIVE_UP_S:
+            await progress(store)
             if kills == most_kills:
                 continue
             chosen = chance.randrange(len(processes))
@@ -140,10 +140,6 @@ async def _enqueue(store: Store, runs: int) -> None:
         await enqueue_run(services, request)
 
 
-async def _unfinished(store: Store) -> int:
-    return await count(store, "select count(*) as n from runs where finished_at is null")
-
-
 async def _judge(store: Store, runs: int, kills: int, took_s: float) -> Report:
     found = Counter[tuple[str, str, int]]()
     async with store.read() as db:
@@ -163,7 +159,7 @@ async def _judge(store: Store, runs: int, kills: int, took_s: float) -> Report:
         kills,
         took_s,
         completed=await count(store, "select count(*) as n from runs where status = 'completed'"),
-        unfinished=await _unfinished(store),
+        unfinished=await unfinished(store),
         lost=(wanted - found).total(),
         doubled=(found - wanted).total(),
         wrong=tuple(wrong),
