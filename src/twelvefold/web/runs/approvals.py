@@ -7,14 +7,15 @@ second one finds no waiting call.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from twelvefold.core import (
     ApprovalAnswered,
     Call,
     CallId,
+    ChildAnswered,
     Entry,
     Event,
     Item,
@@ -24,13 +25,22 @@ from twelvefold.core import (
     RequestOptions,
     RunId,
     Segment,
+    Thread,
     ThreadId,
     WaitEnded,
     WaitStarted,
     fold,
 )
 from twelvefold.core.answers import parse_answer, question_of
-from twelvefold.engine import HeldRun, answer, answer_question, retry_unavailable, take
+from twelvefold.engine import (
+    HeldRun,
+    answer,
+    answer_below,
+    answer_question,
+    retry_unavailable,
+    take,
+)
+from twelvefold.engine.children import root_of
 from twelvefold.errors import (
     Conflict,
     InvalidAnswer,
@@ -82,15 +92,19 @@ POLL_INTERVAL_S = 0.02
 class _WaitingCall:
     """A call of the principal that waits for approval. `next` is the response that follows.
 
-    `options` are those of its run. `head` is the last position of its thread.
+    `run` has the call. It is the run of `next` or one below it, which the call `parent_call` of
+    that run waits for. `workflow` and `options` are those of the run of `next`. `head` is the last
+    position of the thread with the call.
     """
 
+    run: RunId
     call: CallId
     head: int
     next: ResponseId
     workflow: str
     options: RequestOptions
     question: WaitStarted | None = None
+    parent_call: CallId | None = None
 
 
 async def answer_approval(web: Web, principal: Principal, request: TurnRequest) -> StartedRun:
@@ -156,6 +170,9 @@ def _answer_id(thread: ThreadId, event: Event) -> str:
             return approval_id(thread, call)
         case WaitEnded(call=call, reason="answer"):
             return question_id(thread, call)
+        case ChildAnswered(run=run, child_call=call):
+            name = approval_id if event.is_approval else question_id
+            return name(RunId.parse(run).thread, call)
         case _:
             return ""
 
@@ -228,7 +245,40 @@ async def _load_waiting(
         return None
     next = ResponseId(run, next_part(own))
     question = question_of(waits[0])
-    return _WaitingCall(call, record.head, next, record.workflow, folded.options, question)
+    waiting = _WaitingCall(run, call, record.head, next, record.workflow, folded.options, question)
+    return await _with_root(web, waiting, folded, memory) if folded.ancestry else waiting
+
+
+async def _with_root(
+    web: Web, waiting: _WaitingCall, child: Thread, memory: TurnMemory | None
+) -> _WaitingCall | None:
+    """Return the waiting call of a run below with the next response of the caller's run.
+
+    None if that run is over.
+    """
+    store, root = web.services.store, root_of(waiting.run, child)
+    try:
+        head = await retry_unavailable(lambda: store.thread(root.thread))
+        if memory:
+            await memory.hold(head.size)
+        record = await retry_unavailable(lambda: store.load(root.thread))
+    except NotFound:
+        return None
+    folded = fold(record.entries)
+    own = entries_of_run(record.entries, root, after=record.forked_at)
+    if folded.run != root.ordinal or not folded.parent_calls or not own:
+        return None
+    above = folded.parent_calls[0].id
+    if asked := folded.child_asked:
+        is_same = (asked.run, asked.child_call) == (str(waiting.run), waiting.call)
+        above = asked.call if is_same else above
+    return replace(
+        waiting,
+        next=ResponseId(root, next_part(own)),
+        workflow=record.workflow,
+        options=folded.options,
+        parent_call=above,
+    )
 
 
 def _needs(call: Call, id: str) -> bool:
@@ -256,7 +306,7 @@ async def _check_target(
     """Raise ApiError if the request names another response or conversation than the call's."""
     id = waiting.next
     before = str(ResponseId(id.run, id.part - 1))
-    if request.previous not in ("", before):
+    if request.previous not in ("", before) and not _is_before(request.previous, waiting):
         raise_invalid(f"must be {before}, the response with the call", "previous_response_id")
     if request.conversation:
         head = await load_conversation(web.services, principal, request.conversation)
@@ -270,6 +320,19 @@ async def _check_target(
             "background",
             "unsupported_value",
         )
+
+
+def _is_before(previous: str, waiting: _WaitingCall) -> bool:
+    """Return whether a response is one of those before the next one of a caller's run.
+
+    Other runs below it may have asked since the response with the call.
+    """
+    if waiting.parent_call is None:
+        return False
+    with suppress(NotFound):
+        id = ResponseId.parse(previous)
+        return id.run == waiting.next.run and id.part < max(waiting.next.part, 1)
+    return False
 
 
 # --- the answer ---------------------------------------------------------------------------------
@@ -287,6 +350,8 @@ async def _write_answer(
     id = answered_id(item)
     write = _question_write if waiting.question else _approval_write
     write_answer = write(web, principal, request, waiting, item)
+    if waiting.parent_call is not None:
+        write_answer = _write_below(web, principal, request, waiting, item)
 
     async def attempt() -> None:
         try:
@@ -310,21 +375,54 @@ async def _write_answer(
 
 
 def _approval_write(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
+    web: Web,
+    principal: Principal,
+    request: TurnRequest,
+    waiting: _WaitingCall,
+    item: Item,
+    *,
+    keeps_options: bool = False,
 ) -> Callable[[], Awaitable[None]]:
     return partial(
         answer,
         web.services,
-        waiting.next.run,
+        waiting.run,
         approved=item["approve"],
         by=principal.id,
         reason=item.get("reason", ""),
         arguments=item.get("arguments", ""),
         call=waiting.call,
-        options=merge_options(waiting.options, request),
+        options=None if keeps_options else merge_options(waiting.options, request),
         background=request.background,
         request=request.key,
         claims=not request.background,
+    )
+
+
+def _write_below(
+    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
+) -> Callable[[], Awaitable[None]]:
+    """Return what writes the answer of a run below, and to the caller's run that there is one."""
+    plain = replace(request, key=None, background=True)  # any process may continue that run
+    if waiting.question:
+        write = _question_write(web, principal, plain, waiting, item)
+    else:
+        write = _approval_write(web, principal, plain, waiting, item, keeps_options=True)
+    answered = ChildAnswered(
+        cast("CallId", waiting.parent_call),
+        str(waiting.run),
+        waiting.call,
+        principal.id,
+        waiting.question is None,
+        bool(item.get("approve")),
+        item.get("reason", ""),
+        merge_options(waiting.options, request),
+        request.background,
+    )
+    claims = not request.background
+    root = waiting.next.run
+    return partial(
+        answer_below, web.services, root, answered, write, request=request.key, claims=claims
     )
 
 
@@ -338,7 +436,7 @@ def _question_write(
     return partial(
         answer_question,
         web.services,
-        waiting.next.run,
+        waiting.run,
         parse_answer(schema, output),
         by=principal.id,
         principal=principal.id,
@@ -350,7 +448,7 @@ def _question_write(
 
 async def _is_answered(web: Web, principal: Principal, id: str, waiting: _WaitingCall) -> bool:
     """Return whether the call waits no longer. Loads the thread only if it has new entries."""
-    store, thread = web.services.store, waiting.next.run.thread
+    store, thread = web.services.store, waiting.run.thread
     with suppress(NotFound):
         if (await retry_unavailable(lambda: store.thread(thread))).head == waiting.head:
             return False
