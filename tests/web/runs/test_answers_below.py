@@ -1,16 +1,35 @@
 """A person answers a run that another one has started, through the run of the caller."""
 
+import asyncio
 from typing import Any, Literal
 
 import pytest
 
 from tests.engine.family.stories import last_user_text
 from tests.engine.stage import Stage, refund
-from tests.web.sdk import check_items, check_response
+from tests.web.asking import error
+from tests.web.sdk import check_events, check_items, check_response
 from tests.web.serving import Json, Serve, Served
 from twelvefold import Ask, FanOut, Workflow, tool
-from twelvefold.core.ports import ModelRequest
+from twelvefold.core.events import (
+    ChildAsked,
+    ChildrenStarted,
+    Entry,
+    Event,
+    ModelReplied,
+    RunStarted,
+    Usage,
+)
+from twelvefold.core.ids import CallId, RunId, ThreadId
+from twelvefold.core.ports import ApiKey, ModelRequest
+from twelvefold.engine import answer
 from twelvefold.services.model.scripted import Scripted, ScriptedModel, calls, says
+from twelvefold.web.http.authentication import hash_of
+from twelvefold.web.ids import ResponseId
+from twelvefold.web.projection.objects import ResponseView
+from twelvefold.web.projection.response import ResponseProjection
+
+TOKEN = "tw_" + "b" * 43
 
 
 @tool(effect="pure")
@@ -52,7 +71,7 @@ def script(request: ModelRequest) -> Scripted:
 @pytest.fixture(params=[False, True], ids=["alone", "worker"])
 async def api(serve: Serve, request: pytest.FixtureRequest) -> Served:
     model = ScriptedModel(script)
-    return await serve(worker=request.param, model=model, workflow=SHOP, max_runs=3)
+    return await serve(worker=request.param, model=model, workflow=SHOP)
 
 
 def asked(response: Json) -> Json:
@@ -249,3 +268,53 @@ async def test_an_answer_below_continues_an_earlier_response_only(api: Served, p
     refused = await api.post("/responses", body)
 
     assert error(refused)[2] == "previous_response_id"
+
+
+async def test_an_answer_takes_the_slot_of_the_drive_that_has_just_asked(serve: Serve) -> None:
+    api = await serve(worker=False, model=ScriptedModel(script), workflow=SHOP, max_runs=2)
+
+    for _ in range(3):
+        first = (await api.told("clerk refund lamp"))[-1]["response"]
+        second = await api.ask(approval(asked(first)), previous_response_id=first["id"])
+        assert text_of(second) == "boss: clerk: refunded lamp"
+
+
+async def test_another_principal_cannot_answer_below(stage: Stage, serve: Serve) -> None:
+    api = await serve(model=ScriptedModel(script), workflow=SHOP)
+    first = await api.ask("clerk refund lamp")
+    key = ApiKey("k", "k", "bob", ("runs", "approve"), hash_of(TOKEN), 0)
+    await api.web.services.store.add_key(key)
+
+    body = {"model": "shop", "input": approval(asked(first))}
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    refused = await api.post("/responses", body, headers=headers)
+
+    assert error(refused)[1] == "approval_not_pending"
+
+
+def test_an_unknown_outcome_below_fails_the_response() -> None:
+    thread = ThreadId("0" * 44)
+    reply = ModelReplied(tuple(calls(("clerk", {"input": "x"}))), Usage(), "m", "h")
+    events: list[Event] = [
+        RunStarted((), "ann", "shop", "r"),
+        reply,
+        ChildrenStarted(CallId("2.0"), "clerk", (f"resp_{'1' * 44}1",)),
+        ChildAsked(
+            CallId("2.0"), "ship", f"resp_{'1' * 44}1", CallId("2.0"), "clerk", is_unknown=True
+        ),
+    ]
+    started = events[0]
+    assert isinstance(started, RunStarted)
+    view = ResponseView("shop", "mcp_call", "full", False, started)
+    projection = ResponseProjection(ResponseId(RunId(thread, 1)), view)
+
+    for position, event in enumerate(events, 1):
+        projection.feed(Entry(position, 1, event, 0))
+
+    response = projection.response()
+    assert projection.over
+    assert (response["status"], [one["type"] for one in response["output"]]) == (
+        "failed",
+        ["mcp_call"],
+    )
+    assert "ship" in response["error"]["message"]

@@ -192,12 +192,23 @@ async def _continue(
         async with reserve_queue_slot(web, principal):
             await _write_answer(web, principal, request, waiting, index)
         return await _open_next(web, principal, request, waiting, is_here=False)
+    await _wait_for_drive(web, waiting)
     with web.executor.slot(principal):
         await _write_answer(web, principal, request, waiting, index)
         if held := await _claim_if_free(web, waiting.next.run):
             web.start_drive(held, memory.reservation)
     # After the slot: with it the run would count twice while its response is read.
     return await _open_next(web, principal, request, waiting, is_here=held is not None)
+
+
+async def _wait_for_drive(web: Web, waiting: _WaitingCall) -> None:
+    """Wait a moment until this process no longer drives the caller's run with those below it.
+
+    It may have just asked the person, and still have its slot.
+    """
+    drive = web.executor.drive_of(waiting.next.run)
+    if drive and waiting.parent_call is not None:
+        await asyncio.wait([drive], timeout=web.waits.take_s)
 
 
 async def _open_next(
