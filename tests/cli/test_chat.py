@@ -70,6 +70,16 @@ def test_a_call_can_be_denied_in_the_chat(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("shop")
+def test_the_arguments_of_a_call_can_be_changed_in_the_chat(here: Path) -> None:
+    edits = 'edit {"cents": "x"}\nedit {"cents": 4}\n'
+    done = child(here, "chat", stdin='call pay {"cents": 3}\n' + edits)
+
+    assert done.status == 0
+    assert "(cents: Input should be a valid integer" in done.out
+    assert done.lines[-1] == "Its result: paid 4"
+
+
+@pytest.mark.usefixtures("shop")
 def test_a_call_can_be_approved_later(here: Path) -> None:
     left = child(here, "chat", stdin='call pay {"cents": 3}\n')
     assert left.status == 75

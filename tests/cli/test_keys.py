@@ -19,7 +19,8 @@ def test_only_the_new_key_is_on_standard_output(tw: Twelvefold) -> None:
 
     assert done.status == 0
     assert re.fullmatch(r"tw_[A-Za-z0-9_-]{43}\n", done.out)
-    assert "acts for ann's laptop, with runs and approve; the key is not shown again" in done.err
+    scopes = "runs and approve and signal"
+    assert f"acts for ann's laptop, with {scopes}; the key is not shown again" in done.err
     assert done.out.strip() not in done.err
 
 
@@ -39,7 +40,7 @@ def test_keys_are_listed_as_a_table(tw: Twelvefold) -> None:
 
     head, line = done.lines
     assert head.split()[:4] == ["ID", "NAME", "PRINCIPAL", "SCOPES"]
-    assert line.split()[1:5] == ["bot", "ann", "runs,", "approve"]
+    assert line.split()[1:6] == ["bot", "ann", "runs,", "approve,", "signal"]
     assert token not in done.out
 
 

@@ -24,6 +24,26 @@ def test_an_approved_call_runs_and_the_run_continues(tw: Twelvefold, waiting: st
     assert (done.status, done.out) == (0, "result: paid 3\n")
 
 
+def test_a_call_is_approved_with_other_arguments(tw: Twelvefold, waiting: str) -> None:
+    wrong = tw("runs", "approve", waiting, *CALL, "--arguments", '{"cents": "x"}')
+    done = tw("runs", "approve", waiting, *CALL, "--arguments", '{"cents": 4}')
+
+    assert (wrong.status, done.status) == (2, 0)
+    assert "cents: Input should be a valid integer" in wrong.err
+    assert done.out.endswith("Its result: paid 4\n")
+
+
+def test_an_event_is_sent_once(tw: Twelvefold) -> None:
+    first = tw("signal", "paid", '{"amount": 12}', "--principal", "ann")
+    second = tw("signal", "paid", "--principal", "ann")
+    wrong = tw("signal", "paid", "{")
+
+    assert (first.status, first.out) == (0, "sent\n")
+    assert second.status == 1
+    assert "was sent before" in second.err
+    assert (wrong.status, "PAYLOAD is no JSON" in wrong.err) == (2, True)
+
+
 def test_approving_needs_the_workflow_unless_detached(
     here: Path, tw: Twelvefold, waiting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

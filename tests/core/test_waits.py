@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import pytest
+from typing_extensions import TypeAliasType
 
 from tests.builders import approval_asked, asked, called, thread_of
 from twelvefold.core.answers import check_answer, decode_value, parse_answer, schema_of
@@ -72,8 +73,10 @@ def test_a_result_becomes_a_wait(result: Wait | Ask, wait: WaitStarted) -> None:
         (str | Ask, True),
         (Annotated[str | Wait, "x"] | None, True),
         (str, False),
+        (str | int, False),
         (None, False),
         (list[Wait], False),
+        (TypeAliasType("Result", str | Wait), True),
     ],
 )
 def test_a_return_annotation_declares_a_wait(returns: Any, waits: bool) -> None:

@@ -1,6 +1,7 @@
 """Processes that never fail: a client that starts runs, and a person who answers."""
 
 import asyncio
+import json
 import random
 from contextlib import suppress
 from functools import partial
@@ -12,11 +13,19 @@ from tests.simulation.loop import VirtualLoop, run_now
 from tests.simulation.network import Network
 from tests.simulation.store import DirectStore, SimulatedStore
 from tests.simulation.workload import SHOP, Plan, Turn
-from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions
+from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions, WaitStarted
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import IdempotentRequest, NullListener, Principal
 from twelvefold.core.thread import Call, fold
-from twelvefold.engine.commands import RunRequest, answer, cancel, enqueue_run, settle, start_run
+from twelvefold.engine.commands import (
+    RunRequest,
+    answer,
+    cancel,
+    enqueue_run,
+    send_signal,
+    settle,
+    start_run,
+)
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError, ServiceFault, StaleRun
@@ -145,6 +154,7 @@ class Person:
         self._simulation = simulation
         self.name = "person"
         self._random = rng
+        self._heard: set[str] = set()
         self.loop = VirtualLoop(simulation.timeline, self)
         self._services = services_for(simulation, rng, self.loop)
 
@@ -166,14 +176,47 @@ class Person:
     async def _say(self, run: RunId) -> None:
         direct = DirectStore(self._simulation.server)
         thread = fold(run_now(direct.load(run.thread)).entries)
+        for call in thread.pending:
+            if isinstance(call.wait, WaitStarted) and call.wait.event:
+                await self._send(call.wait.event)
         if not thread.waits:
             return
-        call = thread.pending[0]
+        call = thread.next_calls[0]
         if call.state == "asked":
             approved = self._random.random() < 0.8
             await answer(self._services, run, approved=approved, by="bob", call=call.id)
         else:
             await self._settle(run, call)
+
+    def hear(self, thread: str) -> None:
+        """Send the event that a run has just begun to wait for, perhaps before it rests."""
+        rows = self._simulation.server.look(
+            "SELECT body FROM events WHERE thread_id = ? AND type = 'WaitStarted'"
+            " ORDER BY position DESC LIMIT 1",
+            thread,
+        )
+        for (body,) in rows:
+            key = str(json.loads(body).get("event", ""))
+            if key and key not in self._heard:
+                self._heard.add(key)
+                if self._random.random() < 0.9:
+                    delay_s = self._random.uniform(0, 0.05)
+                    self._simulation.timeline.later(delay_s, self._begin_to_send, key)
+
+    def _begin_to_send(self, key: str) -> None:
+        self.loop.create_task(self._send_once(key))
+
+    async def _send_once(self, key: str) -> None:
+        with suppress(ServiceFault):  # it is sent again to a run that waits
+            await self._send(key)
+
+    async def _send(self, key: str) -> None:
+        """Send an event, sometimes twice at once; a delivery whose answer was lost is repeated."""
+        deliveries = [
+            send_signal(self._services, key, workflow=SHOP.name, principal=ANN.id, sender=self.name)
+            for _ in range(self._random.choice([1, 2]))
+        ]
+        await asyncio.gather(*deliveries)
 
     async def _settle(self, run: RunId, call: Call) -> None:
         outside, item = self._simulation.outside, call.wire_id.removeprefix("call_")

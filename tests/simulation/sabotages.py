@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from tests.simulation.store import DirectStore, SimulatedStore
-from twelvefold.core.ports import Append, Claim, OutboxMessage
+from twelvefold.core.ports import Append, Claim, OutboxMessage, WaitCondition
+from twelvefold.core.ports.run_records import NO_CONDITION
+from twelvefold.engine import held_run, waiting
 from twelvefold.engine.delta_writer import DeltaWriter
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform import call as perform
 from twelvefold.services.store.connection import Connection
@@ -73,6 +76,16 @@ def a_given_up_reply_is_not_called_off(patch: Patch) -> None:
     patch.setattr(DeltaWriter, "_needs_restart", lambda self, *, last: False)
 
 
+def a_wake_up_is_not_counted(patch: Patch) -> None:
+    async def write_without_counter(
+        *args: Any, wait: WaitCondition = NO_CONDITION, **more: Any
+    ) -> HeldRun:
+        return await original(*args, wait=wait._replace(wakes=None), **more)
+
+    original = held_run.write
+    patch.setattr(waiting, "write", write_without_counter)
+
+
 SABOTAGES: Mapping[str, Callable[[Patch], None]] = {
     broken.__name__: broken
     for broken in (
@@ -83,6 +96,7 @@ SABOTAGES: Mapping[str, Callable[[Patch], None]] = {
         a_tool_s_rows_commit_by_themselves,
         a_crash_leaves_no_call_in_doubt,
         a_given_up_reply_is_not_called_off,
+        a_wake_up_is_not_counted,
     )
 }
 

@@ -201,6 +201,7 @@ class Simulation:
         self._see()
         for thread in sorted(threads):
             self._note(f"{self.timeline.now} {thread}")
+            self._person.hear(thread)
             if thread in self._readers:
                 try:
                     self._readers[thread].look()

@@ -9,6 +9,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol
 
 from tests.simulation.faults import PROCESSES
@@ -16,6 +17,7 @@ from twelvefold.core.events import Item
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import CallKey, ReadOnly, Transaction
 from twelvefold.core.tools.tool import tool
+from twelvefold.core.waiting import Wait
 from twelvefold.core.workflow import Workflow
 from twelvefold.errors import ToolRefused
 from twelvefold.services.model.items import message
@@ -112,6 +114,8 @@ def _call(rng: random.Random, item: str) -> PlannedCall:
             "refund",
             "recall",
             "label",
+            "doze",
+            "expect",
         ]
     )
     how = rng.choices(["", "refuse", "raise"], [18, 1, 1])[0]
@@ -266,12 +270,30 @@ async def pay(key: CallKey, item: str, how: str, takes_s: float) -> str:
     return _end(item, how)
 
 
+@tool(effect="pure")
+async def doze(item: str, how: str, takes_s: float) -> str | Wait:
+    """Wait for a time, after which the call has its result."""
+    _ran(item)
+    return Wait(until=timedelta(seconds=takes_s)) if not how else _end(item, how)
+
+
+@tool(effect="pure")
+async def expect(item: str, how: str, takes_s: float) -> str | Wait:
+    """Wait for the event of the item."""
+    _ran(item)
+    return Wait(event=item) if not how else _end(item, how)
+
+
 async def _takes(seconds: float) -> None:
     if seconds:
         await asyncio.sleep(seconds)
 
 
-SHOP = Workflow("shop", "Sell.", (order, post, refund, stock, weigh, ship, label, recall, pay))
+SHOP = Workflow(
+    "shop",
+    "Sell.",
+    (order, post, refund, stock, weigh, ship, label, recall, pay, doze, expect),
+)
 
 
 def by_name(plans: Sequence[Plan]) -> Mapping[str, Turn]:

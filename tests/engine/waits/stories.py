@@ -5,7 +5,7 @@ from typing import Literal
 
 from tests.builders import user
 from tests.engine.stage import ANN, Stage, after_start, resume
-from twelvefold import Ask, CallKey, Principal, Transaction, Wait, Workflow, tool
+from twelvefold import Ask, CallKey, Principal, SyncTransaction, Transaction, Wait, Workflow, tool
 from twelvefold.core.events import Event, ModelReplied
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import NullListener, SignalKey
@@ -113,12 +113,18 @@ async def confirm(tx: Transaction, who: Principal, amount: int) -> bool:
     return await tx.signal("desk", who.id, "payment:1", {"amount": amount})
 
 
+@tool
+def confirm_plainly(tx: SyncTransaction, who: Principal) -> bool:
+    """Confirm a payment, in a thread."""
+    return tx.signal("desk", who.id, "payment:1")
+
+
 DESK = Workflow(
     "desk",
     "Help.",
     (
         *(pause, until_1970, pay, pay_soon, send_invoice, order_by_key, ask_colour, ask_bob),
-        *(ask_size, undeclared, ask_unknown, refund_soon, give, confirm),
+        *(ask_size, undeclared, ask_unknown, refund_soon, give, confirm, confirm_plainly),
     ),
 )
 

@@ -1,7 +1,9 @@
 """Runs that wait: for time, for events, for answers of people."""
 
 import asyncio
+import sqlite3
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +29,7 @@ from twelvefold.core.events import (
     WaitStarted,
 )
 from twelvefold.core.ids import CallId, RunId
+from twelvefold.core.ports import NoWakeUps, WaitState
 from twelvefold.core.waits import time_of
 from twelvefold.engine.commands import answer, answer_question, send_signal
 from twelvefold.errors import (
@@ -35,6 +38,8 @@ from twelvefold.errors import (
     MigrationUnfinished,
     NotFound,
     RequestError,
+    StaleRun,
+    StoreUnavailable,
     TooLate,
 )
 from twelvefold.services.model.scripted import Scripted, calls, says
@@ -495,3 +500,81 @@ async def test_a_timer_beside_an_approval_does_not_wake_the_run_again_and_again(
     assert (await go_on(stage, outcome.run)).status == "waiting"
 
     assert await due_runs(services) == []
+
+
+async def test_an_operator_cannot_change_the_arguments_of_a_tool_that_is_not_there(
+    stage: Stage,
+) -> None:
+    run = await begin(stage, "give", item="a lamp")
+
+    with pytest.raises(NotFound, match="workflow 'desk' has no tool 'give'"):
+        await answer(stage.process(), run, approved=True, by="bob", arguments='{"item": "x"}')
+
+
+async def test_a_plain_function_sends_an_event(stage: Stage) -> None:
+    run = await begin(stage, "pay")
+
+    await drive_desk(desk(stage, calls(("confirm_plainly", {})), says("Good bye.")))
+
+    assert await statuses(stage, run) == "queued"
+
+
+async def test_an_event_between_the_look_and_the_rest_queues_the_run(stage: Stage) -> None:
+    services = desk(stage, calls(("pay", {})), says("Good bye."))
+    queued: list[str] = []
+    services = replace(services, wake_ups=_Recorded(queued))
+    read, reads = services.store.wait_state, 0
+
+    async def read_and_pay(*args: Any) -> WaitState:
+        nonlocal reads
+        state = await read(*args)
+        reads += 1
+        if reads == 2:  # the first is the time of the call
+            await pay_for(stage)
+        return state
+
+    services.store.wait_state = read_and_pay  # type: ignore[method-assign, assignment]
+    outcome = await drive_desk(services)
+
+    assert (outcome.status, await statuses(stage, outcome.run)) == ("waiting", "queued")
+    assert queued == ["desk"]
+    assert (await go_on(stage, outcome.run, "pay")).status == "completed"
+
+
+class _Recorded(NoWakeUps):
+    """Records the workflows of queued runs."""
+
+    def __init__(self, queued: list[str]) -> None:
+        self._queued = queued
+
+    def run_queued(self, workflow: str) -> None:
+        self._queued.append(workflow)
+
+
+@pytest.mark.parametrize("at", range(3, 13))
+async def test_a_commit_of_the_rest_that_was_not_confirmed(stage: Stage, at: int) -> None:
+    services = desk(stage, calls(("pay", {})), trouble=Trouble(cut_off, at=at))
+
+    outcome = await drive_desk(services)
+
+    assert (outcome.status, await statuses(stage, outcome.run)) == ("waiting", "waiting")
+    assert await stage.bought() == ["a payment"]
+
+
+async def test_a_run_that_was_woken_after_an_unconfirmed_rest_is_left_to_others(
+    stage: Stage,
+) -> None:
+    def wake() -> None:
+        with sqlite3.connect(stage.path) as db:
+            woken = db.execute("update runs set status = 'queued' where status = 'waiting'")
+        if woken.rowcount:
+            raise StoreUnavailable("the answer was lost")
+
+    trouble = Trouble(wake, places=["after a step's commit"], times=9)
+    services = desk(stage, calls(("pay", {})), trouble=trouble)
+
+    with pytest.raises(StaleRun):
+        await drive_desk(services)
+
+    (run,) = await stage.runs()
+    assert await statuses(stage, run) == "queued"
