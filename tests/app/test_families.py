@@ -82,6 +82,19 @@ async def test_each_of_several_children_is_answered_by_its_name(app: App) -> Non
         await app.approve(run.id)
 
 
+async def test_the_root_takes_the_run_and_the_call_of_a_child(app: App) -> None:
+    run = await app.run("support", "7 8")
+    first, second = (one for one in run.waiting if one.kind == "approval")
+
+    assert first.call == second.call
+    await app.approve(run.id, call=f"{second.run}:{second.call}")
+
+    left = (await app.get(run.id)).waiting
+    assert [one.run for one in left if one.kind == "approval"] == [first.run]
+    with pytest.raises(TooLate):
+        await app.approve(run.id, call=f"{run.id}:{first.call}")
+
+
 async def test_a_family_is_cancelled_at_its_root(app: App) -> None:
     run = await app.run("support", "7")
 

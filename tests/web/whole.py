@@ -13,6 +13,8 @@ from twelvefold.core.conversation.turns import calls_of
 from twelvefold.core.events import (
     ApprovalAnswered,
     ApprovalAsked,
+    ChildAnswered,
+    ChildAsked,
     ChildrenStarted,
     Entry,
     ItemRemoved,
@@ -123,6 +125,8 @@ _OF_A_CALL = (
     | ApprovalAnswered
     | WaitStarted
     | ChildrenStarted
+    | ChildAsked
+    | ChildAnswered
     | WaitEnded
     | OutcomeUnknown
     | OutcomeSettled
@@ -208,6 +212,13 @@ class WholeJournal:
             case WaitStarted() | ChildrenStarted() | WaitEnded():
                 wait: Json = msgspec.to_builtins(event)
                 return wait
+            case ChildAsked(tool=tool, arguments=arguments):
+                asked: Json = msgspec.to_builtins(event)
+                del asked["tool"], asked["arguments"]
+                return asked | {"child_tool": tool, "child_arguments": arguments}
+            case ChildAnswered(run=run, child_call=child_call, by=by, approved=approved):
+                answered: Json = {"run": run, "child_call": child_call, "by": by}
+                return answered | ({"approved": approved} if event.is_approval else {})
             case _:
                 return {}
 

@@ -255,9 +255,10 @@ class App:
         """Approve or deny a call, and leave the rest of the run to any process.
 
         `by` is recorded, by default the run's principal. `arguments` replace those of the model.
-        `call` "": the first call that waits. Raises NotFound, TooLate if no such call waits,
-        RequestError for arguments that the tool does not take, and Conflict if another process
-        holds the run.
+        `call` "": the first call that waits; an id, or "run:call" with the `run` of a `Waiting`,
+        since calls of two runs may have the same id. Raises NotFound, TooLate if no such call
+        waits, RequestError for arguments that the tool does not take, and Conflict if another
+        process holds the run.
         """
         given = Answer(approved, by, reason, call, arguments)
         return await self.session.operations.run(self.session.write(run, principal, given))

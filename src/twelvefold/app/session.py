@@ -29,7 +29,14 @@ from twelvefold.engine import (
     settle,
     start_run,
 )
-from twelvefold.errors import Conflict, ConversationTooLarge, NotFound, Repeated, RequestError
+from twelvefold.errors import (
+    Conflict,
+    ConversationTooLarge,
+    NotFound,
+    Repeated,
+    RequestError,
+    TooLate,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -41,6 +48,8 @@ NO_EVENTS = NoEvents()
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer to a call that waits for approval; `call` "": the first one that waits.
+
+    `call` is the id of a call, or "run:call": calls of two runs may have the same id.
 
     `arguments` replace those of the model.
     """
@@ -207,7 +216,8 @@ class Session:
 
     async def _write(self, record: RunRecord, given: Given, *, claims: bool) -> RunId:
         """Write an answer; return the run that has the call."""
-        by, call = given.by or record.principal, CallId(given.call) if given.call else None
+        id = given.call.rpartition(":")[2]
+        by, call = given.by or record.principal, CallId(id) if id else None
         services, run = self.services, await self._run_to_answer(record, given)
         match given:
             case Answer(approved, _, reason, _, arguments):
@@ -234,11 +244,16 @@ class Session:
         return run
 
     async def _run_to_answer(self, record: RunRecord, given: Given) -> RunId:
-        """Return the run with the call that waits: this one, or one that it has started."""
-        kind = _KINDS[type(given)]
+        """Return the run with the call that waits: this one, or one that it has started.
+
+        Raises TooLate if the call names another run.
+        """
+        kind, (run, _, call) = _KINDS[type(given)], given.call.rpartition(":")
         for one in (await read_run(self.services, record.run)).waiting:
-            if one.kind == kind and given.call in ("", one.call):
+            if one.kind == kind and call in ("", one.call) and run in ("", one.run):
                 return RunId.parse(one.run)
+        if run:
+            raise TooLate(f"run {run} has no call {call} that waits for this below {record.run}")
         return record.run  # it raises TooLate there
 
     async def signal(self, key: str, payload: Any, workflow: str, principal: str, by: str) -> bool:

@@ -12,6 +12,8 @@ from twelvefold.core import (
     ApprovalAsked,
     Call,
     CallId,
+    ChildAnswered,
+    ChildAsked,
     ChildrenStarted,
     Entry,
     ItemRemoved,
@@ -93,6 +95,10 @@ class Transcript:
                 word = "approved" if approved else "denied"
                 style: Style = "good" if approved else "bad"
                 self._write(f"  {word} by {_with_reason(by, reason)}\n", style)
+            case ChildAsked():
+                self._write(f"  {_asked_below(event)}\n", "bold")
+            case ChildAnswered(by=by, run=run):
+                self._write(f"  {by} answered run {run}\n", "dim")
             case OutcomeSettled(by=by, settled=settled, result=result):
                 self._write(f"  settled as {settled} by {_with_reason(by, result)}\n", "bold")
             case RunFinished():
@@ -187,6 +193,14 @@ def _end_of_wait(reason: WaitEnd, by: str) -> str:
             return "the time has run out"
         case _:
             assert_never(reason)
+
+
+def _asked_below(event: ChildAsked) -> str:
+    """Say which call of a run below waits for a person."""
+    if event.question:
+        return f"run {event.run} asks: {escape(event.question)}"
+    what = "its outcome to be settled" if event.is_unknown else "approval"
+    return f"{escape(event.tool)} of run {event.run} waits for {what}"
 
 
 def waiting_text(thread: Thread, run: RunId, below: Sequence[WaitingCall] = ()) -> str:

@@ -312,6 +312,45 @@ class ChildrenStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     limits: ChildLimits = ChildLimits()
 
 
+class ChildAsked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run below this one waits for a person, who answers it through this run.
+
+    Only the run that a caller started has it. `call` is the call of this run that waits for that
+    run or for one above it. `child_call` of the run `run`, a call of `tool`, needs an approval, an
+    answer to `question`, of the JSON Schema `schema`, or, `is_unknown`, somebody to settle its
+    outcome. `arguments` are those of the model.
+    """
+
+    call: CallId
+    tool: str
+    run: str
+    child_call: CallId
+    workflow: str
+    arguments: str = ""
+    question: str = ""
+    schema: Item | None = None
+    is_unknown: bool = False
+
+
+class ChildAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A person answered a run below this one, through this run; the answer is in that run.
+
+    `call`, `run` and `child_call` are those of the ChildAsked, `options` and `background` as in
+    ApprovalAnswered. `approved` and `reason` are of an approval; `is_approval` is false for the
+    answer to a question.
+    """
+
+    call: CallId
+    run: str
+    child_call: CallId
+    by: str
+    is_approval: bool = False
+    approved: bool = False
+    reason: str = ""
+    options: RequestOptions | None = msgspec.field(default=None, name="asked")
+    background: bool = False
+
+
 class WaitEnded(msgspec.Struct, frozen=True, omit_defaults=True):
     """The wait of a call is over; the call's result follows.
 
@@ -378,6 +417,8 @@ Event = (
     | ApprovalAnswered
     | WaitStarted
     | ChildrenStarted
+    | ChildAsked
+    | ChildAnswered
     | WaitEnded
     | OutcomeUnknown
     | OutcomeSettled
@@ -396,6 +437,8 @@ KINDS: dict[tuple[str, int], Any] = {
         ApprovalAnswered,
         WaitStarted,
         ChildrenStarted,
+        ChildAsked,
+        ChildAnswered,
         WaitEnded,
         OutcomeUnknown,
         OutcomeSettled,

@@ -18,6 +18,8 @@ from twelvefold.core.events import (
     Ancestry,
     ApprovalAnswered,
     ApprovalAsked,
+    ChildAnswered,
+    ChildAsked,
     ChildrenStarted,
     Entry,
     Failure,
@@ -50,6 +52,8 @@ _AfterStart = (
     | ApprovalAnswered
     | WaitStarted
     | ChildrenStarted
+    | ChildAsked
+    | ChildAnswered
     | WaitEnded
     | OutcomeUnknown
     | OutcomeSettled
@@ -89,7 +93,9 @@ class Thread(msgspec.Struct, frozen=True):
     counts the latest replies without text and calls, `invalid_outputs` the replies of the latest
     run that were no valid output. `interrupted`: the run was taken from a
     process that did not give it back, and no entry has followed; what that process did outside the
-    database is unknown. `usage_by_model` is the part of `usage` whose named model the entries have.
+    database is unknown. `child_asked`: the run below this one that a person was asked to answer
+    last, unless it was answered through this run. `usage_by_model` is the part of `usage` whose
+    named model the entries have.
     """
 
     history: History = msgspec.field(default_factory=lambda: History(()))
@@ -117,6 +123,7 @@ class Thread(msgspec.Struct, frozen=True):
     refused: Mapping[str, int] = {}
     called: Mapping[str, int] = {}
     interrupted: bool = False
+    child_asked: ChildAsked | None = None
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -266,8 +273,17 @@ def _apply_event(thread: Thread, position: int, event: _AfterStart) -> Thread:
             return _apply_end_of_wait(thread, event)
         case ItemsAdded() | ItemRemoved():
             return thread
+        case ChildAsked() | ChildAnswered():
+            return _apply_child(thread, event)
         case _:
             return _apply_wait(thread, event)
+
+
+def _apply_child(thread: Thread, event: ChildAsked | ChildAnswered) -> Thread:
+    if isinstance(event, ChildAsked):
+        return replace(thread, child_asked=event)
+    changed = replace(thread, child_asked=None)
+    return changed if event.options is None else replace(changed, options=event.options)
 
 
 def _apply_wait(

@@ -14,6 +14,7 @@ from msgspec import structs
 from twelvefold.core import (
     OVER,
     Append,
+    ApprovalAsked,
     Entry,
     Event,
     IdempotentRequest,
@@ -42,6 +43,7 @@ from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.new_children import NewChild, notify_started, start_children
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
+from twelvefold.engine.waiting_calls import needs_person
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import get_logger
 
@@ -125,11 +127,13 @@ async def write(
     request: IdempotentRequest | None = None,
     wait: WaitCondition = NO_CONDITION,
     children: Sequence[NewChild] = (),
+    asks: bool = False,
 ) -> HeldRun:
     """Append entries that are known already, and set the status of the run that follows from them.
 
-    `children` are started in the same commit. Children whose result no call needs any more are
-    cancelled: their cancel request is in the same commit.
+    `children` are started in the same commit. `asks`: a run below this one needs a person, so the
+    commit wakes the parent; it does so as well if this run waits for a person. Children whose
+    result no call needs any more are cancelled: their cancel request is in the same commit.
 
     Raises as `append` does, StoreUnavailable when the database is unavailable for longer than
     `timeout_s` (None: as `Timings` says), and DuplicateRow if `request` was made before.
@@ -146,11 +150,20 @@ async def write(
         error=error,
         request=request,
         wait=wait,
+        asks=status == "waiting" and (asks or _needs_person(held, events)),
         closes_deltas=held.thread.options.stream and not replies and _ends_run(events),
     )
     held = await _append(services, held, listener, change, body, timeout_s)
     notify_started(services, children)
     return structs.replace(held, cancelled=change.cancels) if change.cancels else held
+
+
+def _needs_person(held: HeldRun, events: Sequence[Event]) -> bool:
+    """Return whether a run that another one has started needs a person after these entries."""
+    if not held.thread.parent:
+        return False
+    asked = any(isinstance(event, ApprovalAsked | OutcomeUnknown) for event in events)
+    return asked or any(map(needs_person, held.thread.pending))
 
 
 def _usage_of_children(events: Iterable[Event]) -> Usage:
@@ -239,9 +252,9 @@ async def _append(
 
 
 def _notify_parent(services: Services, held: HeldRun, change: Append) -> None:
-    """Notify workers of the parent of a run that ended, which its last commit has queued."""
+    """Notify workers of the parent of a run, which the commit has queued."""
     ancestry = held.thread.ancestry
-    if ancestry is not None and change.status in OVER:
+    if ancestry is not None and (change.status in OVER or change.asks):
         services.wake_ups.run_queued(ancestry.workflow)
 
 

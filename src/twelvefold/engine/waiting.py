@@ -8,13 +8,17 @@ from msgspec import structs
 
 from twelvefold.core import (
     Await,
+    CallId,
+    ChildAsked,
     Event,
     Listener,
     RejectedCall,
     RunId,
+    Thread,
     ToolSucceeded,
     ValidCall,
     WaitCondition,
+    WaitState,
 )
 from twelvefold.core.children import awaited_runs, final_status
 from twelvefold.core.waits import due_us, ended_waits, joined_calls, signals_of
@@ -23,9 +27,12 @@ from twelvefold.engine.commands import cancel_children
 from twelvefold.engine.held_run import HeldRun, write
 from twelvefold.engine.perform import model_text
 from twelvefold.engine.services import Services
+from twelvefold.engine.waiting_calls import WaitingCall, calls_below, child_asked, needs_person
 from twelvefold.errors import StaleRun
 
 AnyCall = ValidCall | RejectedCall
+_MAY_ASK = ("waiting", "running")
+"""Statuses of runs with a call that may wait for a person; a queued one wakes its parent later."""
 
 
 async def end_waits(
@@ -33,7 +40,8 @@ async def end_waits(
 ) -> HeldRun:
     """Write the results of waits that are over; without one, release the run, which waits.
 
-    A wake-up that comes after the state was read queues the run.
+    A wake-up that comes after the state was read queues the run. If a run below this one needs a
+    person, the run of a caller records it; another run wakes its parent.
     """
     calls, thread = decision.calls, held.thread
     signals, runs = signals_of(thread, calls), awaited_runs(calls)
@@ -43,13 +51,46 @@ async def end_waits(
     answers = await read_answers(services, joined_calls(calls, state))
     if events := ended_waits(thread, calls, state, answers):
         return await _end(services, held, listener, [_shorten(services, one) for one in events])
+    below = await _asked_below(services, held, state)
+    if asked := _next_question(thread, below):
+        return await write(services, held, listener, (asked,))
     condition = WaitCondition(due_us(calls), state.wakes)
     try:
-        held = await write(services, held, listener, (), "waiting", wait=condition)
+        held = await write(
+            services, held, listener, (), "waiting", wait=condition, asks=bool(below)
+        )
     except StaleRun:
         held = await _find_waiting(services, held)
     await _notify_if_queued(services, held)
     return held
+
+
+async def _asked_below(
+    services: Services, held: HeldRun, state: WaitState
+) -> list[tuple[CallId, WaitingCall]]:
+    """Return the calls that wait for a person below a run, each with the run's call above it."""
+    found: list[tuple[CallId, WaitingCall]] = []
+    for call in held.thread.parent_calls:
+        active = [run for run in awaited_runs([call]) if state.runs.get(run) in _MAY_ASK]
+        found += [(call.id, one) for one in await calls_below(services, active)]
+    return found
+
+
+def _next_question(
+    thread: Thread, below: Sequence[tuple[CallId, WaitingCall]]
+) -> ChildAsked | None:
+    """Return the entry that asks a person to answer a run below; None if there is nothing to ask.
+
+    Only the run of a caller asks. Persons are asked one by one: not while a call of the run itself
+    needs one, or the call that was asked for last still waits.
+    """
+    if thread.parent or not below or any(map(needs_person, thread.pending)):
+        return None
+    last = thread.child_asked
+    waiting = {(str(one.run), one.call.id) for _, one in below}
+    if last and (last.run, last.child_call) in waiting:
+        return None
+    return child_asked(*below[0])
 
 
 async def _end(

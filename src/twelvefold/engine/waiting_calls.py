@@ -4,10 +4,12 @@ A person answers them at the run that a caller started: the runs below it are hi
 """
 
 import math
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
-from twelvefold.core import Call, RunId, Thread, WaitStarted, fold
+from twelvefold.core import Call, CallId, ChildAsked, RunId, Thread, WaitStarted, fold
+from twelvefold.core.answers import question_of
 from twelvefold.core.children import awaited_runs
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound
@@ -21,18 +23,43 @@ class WaitingCall(NamedTuple):
     call: Call
 
 
+def child_asked(parent_call: CallId, found: WaitingCall) -> ChildAsked:
+    """Return the entry by which the run of a caller asks a person to answer a run below it.
+
+    `parent_call` is the call of the caller's run that waits for it.
+    """
+    call = found.call
+    asked = question_of(call)
+    return ChildAsked(
+        parent_call,
+        call.tool,
+        str(found.run),
+        call.id,
+        found.workflow,
+        call.arguments,
+        asked.question if asked else "",
+        asked.schema if asked else None,
+        call.state == "unknown",
+    )
+
+
 async def waiting_calls(services: Services, run: RunId, thread: Thread) -> list[WaitingCall]:
     """Return the calls that wait for a person: those of the run, then those of the runs below it.
 
     `thread` is that of the run.
     """
-    found = [
-        WaitingCall(run, thread.workflow, call) for call in thread.pending if needs_person(call)
-    ]
-    for child in awaited_runs(thread.parent_calls):
+    own = [WaitingCall(run, thread.workflow, call) for call in thread.pending if needs_person(call)]
+    return own + await calls_below(services, awaited_runs(thread.parent_calls))
+
+
+async def calls_below(services: Services, children: Iterable[RunId]) -> list[WaitingCall]:
+    """Return the calls that wait for a person in these runs and in those below them."""
+    found: list[WaitingCall] = []
+    for child in children:
         try:
             record = await services.retry(partial(services.store.run, child), math.inf)
-            if record.status != "waiting":
+            # A call of a run that was just claimed may still wait.
+            if record.status not in ("waiting", "running"):
                 continue
             stored = await services.retry(partial(services.store.load, child.thread), math.inf)
         except NotFound:  # it was deleted

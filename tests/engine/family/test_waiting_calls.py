@@ -1,20 +1,40 @@
 """Children that wait for a person, who answers at the run that a caller started."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from tests.builders import user
-from tests.engine.family.stories import children_of, firm, resume_family, run_boss
+from tests.engine.family.stories import POLL, children_of, firm, resume_family, run_boss
 from tests.engine.stage import ANN, Stage, Trouble, scripted
-from twelvefold.core.events import RunFinished, ToolFailed
+from twelvefold.core.events import (
+    ChildAnswered,
+    ChildAsked,
+    Event,
+    RequestOptions,
+    RunFinished,
+    ToolFailed,
+)
 from twelvefold.core.ids import CallId, RunId
 from twelvefold.core.ports import NullListener
+from twelvefold.core.thread import fold
 from twelvefold.core.tools.tool import tool
 from twelvefold.core.waiting import Ask
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.commands import RunRequest, answer, answer_question, start_run
+from twelvefold.engine.commands import (
+    RunRequest,
+    answer,
+    answer_below,
+    answer_question,
+    start_run,
+    take,
+)
 from twelvefold.engine.drive import drive
+from twelvefold.engine.family import drive_family
 from twelvefold.engine.services import Services
 from twelvefold.engine.waiting_calls import WaitingCall, waiting_calls
+from twelvefold.errors import Conflict, TooLate
 from twelvefold.services.model.scripted import Script, calls, says
 
 
@@ -121,3 +141,106 @@ async def test_a_child_that_was_removed_counts_as_cancelled(stage: Stage) -> Non
 
     [failed] = [e for e in await stage.journal(run) if isinstance(e, ToolFailed)]
     assert failed.message == "Error: the run ended as cancelled: it was deleted"
+
+
+async def test_the_run_of_the_caller_records_what_a_run_below_waits_for(stage: Stage) -> None:
+    services = bank(stage, PAYS)
+
+    outcome = await run_boss(services, workflow="deep")
+
+    [boss] = children_of(await stage.journal(outcome.run))
+    [teller] = children_of(await stage.journal(boss))
+    [asked] = asked_by(await stage.journal(outcome.run))
+    assert (asked.call, asked.run, asked.child_call) == ("2.0", str(teller), "2.0")
+    assert (asked.tool, asked.workflow, asked.arguments) == ("pay", "teller", '{"amount":7}')
+    assert asked_by(await stage.journal(boss)) == []
+
+
+async def test_a_question_is_recorded_once(stage: Stage) -> None:
+    services = bank(stage, ASKS)
+    outcome = await run_boss(services)
+
+    again = await drive(services, await take(services, outcome.run), NullListener())
+
+    [asked] = asked_by(await stage.journal(outcome.run))
+    assert again.status == "waiting"
+    assert (asked.question, asked.schema) == ("Which colour?", {"type": "string"})
+
+
+async def test_an_answer_below_continues_both_runs(stage: Stage) -> None:
+    services = bank(stage, PAYS)
+    outcome = await run_boss(services)
+    [asked] = asked_by(await stage.journal(outcome.run))
+    answered = answer_to(asked, options=RequestOptions(max_output_tokens=9))
+
+    await answer_below(services, outcome.run, answered, lambda: approve(services, asked))
+    await resume_family(services, outcome.run)
+
+    journal = await stage.journal(outcome.run)
+    thread = fold((await services.store.load(outcome.run.thread)).entries)
+    assert answered in journal
+    assert journal[-1] == RunFinished("completed")
+    assert thread.options.max_output_tokens == 9
+    assert thread.child_asked is None
+
+
+async def test_an_answer_below_that_comes_too_late_leaves_no_entry(stage: Stage) -> None:
+    services = bank(stage, PAYS)
+    outcome = await run_boss(services)
+    [asked] = asked_by(await stage.journal(outcome.run))
+    await approve(services, asked)
+
+    with pytest.raises(TooLate):
+        await answer_below(
+            services,
+            outcome.run,
+            answer_to(asked),
+            lambda: approve(services, asked),
+            claims=True,
+        )
+
+    assert not [one for one in await stage.journal(outcome.run) if isinstance(one, ChildAnswered)]
+
+
+async def test_an_answer_below_of_a_run_that_is_cancelled_is_a_conflict(stage: Stage) -> None:
+    services = bank(stage, PAYS)
+    outcome = await run_boss(services)
+    [asked] = asked_by(await stage.journal(outcome.run))
+
+    async def cancels() -> None:
+        await services.store.ask_cancel(outcome.run)
+
+    with pytest.raises(Conflict):
+        await answer_below(services, outcome.run, answer_to(asked), cancels, claims=True)
+
+
+async def test_siblings_are_asked_one_by_one(stage: Stage) -> None:
+    two = calls(("teller", {"input": "pay"}), ("teller", {"input": "pay"}))
+    services = firm(stage, two, says("Done."), workflows=(BOSS, TELLER), teller=PAYS)
+    outcome = await run_boss(services)
+
+    [first] = asked_by(await stage.journal(outcome.run))
+    await answer_below(
+        services, outcome.run, answer_to(first), lambda: approve(services, first), claims=True
+    )
+    held = await take(services, outcome.run)
+    await drive_family(services, held, NullListener(), poll=POLL)
+
+    _, second = asked_by(await stage.journal(outcome.run))
+    assert first.run != second.run
+    assert {first.call, second.call} == {"2.0", "2.1"}
+
+
+def asked_by(journal: Sequence[Event]) -> list[ChildAsked]:
+    return [event for event in journal if isinstance(event, ChildAsked)]
+
+
+def answer_to(asked: ChildAsked, options: RequestOptions | None = None) -> ChildAnswered:
+    return ChildAnswered(
+        asked.call, asked.run, asked.child_call, "ann", True, True, options=options
+    )
+
+
+async def approve(services: Services, asked: ChildAsked) -> None:
+    run = RunId.parse(asked.run)
+    await answer(services, run, approved=True, by="ann", call=asked.child_call)

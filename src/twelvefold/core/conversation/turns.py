@@ -20,6 +20,7 @@ from twelvefold.core.conversation.sendable import (
 )
 from twelvefold.core.events import (
     ApprovalAnswered,
+    ChildAnswered,
     Entry,
     Event,
     Item,
@@ -41,7 +42,7 @@ CHANGED = "A person changed the arguments of this call to {arguments}\nIts resul
 """The model reads it as the result of a call that was approved with other arguments."""
 UNKNOWN = "Unknown: this may or may not have happened; do not repeat it, ask the user to find out"
 _CALLS = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
-_FROM_CALLER = frozenset({RunStarted, ApprovalAnswered, ItemsAdded, ItemRemoved})
+_FROM_CALLER = frozenset({RunStarted, ApprovalAnswered, ChildAnswered, ItemsAdded, ItemRemoved})
 
 
 @dataclass(slots=True)
@@ -287,7 +288,7 @@ class _ClientCalls:
                 self._add_results(position, event.items)
             if isinstance(event, RunStarted):
                 self.tools = event.options.client_tool_names
-        elif isinstance(event, ApprovalAnswered):
+        elif isinstance(event, ApprovalAnswered | ChildAnswered):
             self.tools = self.tools if event.options is None else event.options.client_tool_names
         elif isinstance(event, ItemRemoved) and not event.item.startswith("mcpr_"):
             # The model does not read requests for approval.

@@ -170,8 +170,9 @@ class Append:
     a "restarted" after the deltas at `head` + 1, so that a process that has lost the run cannot add
     another; the append is repeated if one comes first. `request` is recorded for `principal`, which
     may repeat it. `size` is the bytes of all entries up to `head`; None leaves it as it is. `wait`
-    is for the status "waiting". `parent`: the run that is woken when this one ends. `workflow` and
-    `principal` are those of the run. `cancels`: runs that get a cancel request in the same commit.
+    is for the status "waiting". `parent`: the run that is woken when this one ends, or, with
+    `asks`, when it begins to wait for a person. `workflow` and `principal` are those of the
+    run. `cancels`: runs that get a cancel request in the same commit.
     """
 
     lease: Lease
@@ -188,5 +189,6 @@ class Append:
     size: int | None = None
     wait: WaitCondition = NO_CONDITION
     parent: RunId | None = None
+    asks: bool = False
     workflow: str = ""
     cancels: tuple[RunId, ...] = ()

@@ -1,6 +1,7 @@
 """The commands of entry points: start, claim, answer, settle, cancel, fork and delete."""
 
 from twelvefold.engine.commands.answers import answer, answer_question, settle
+from twelvefold.engine.commands.answers_below import answer_below
 from twelvefold.engine.commands.claim import cancel, cancel_children, fail_run, give_back, take
 from twelvefold.engine.commands.signals import send_signal
 from twelvefold.engine.commands.start import (
@@ -18,6 +19,7 @@ __all__ = [
     "RUN_ENTRIES",
     "RunRequest",
     "answer",
+    "answer_below",
     "answer_question",
     "cancel",
     "cancel_children",

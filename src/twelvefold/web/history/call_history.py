@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from twelvefold.core import (
     ApprovalAnswered,
     CallId,
+    ChildAnswered,
     Entry,
     Item,
     ItemsAdded,
@@ -62,8 +63,8 @@ class CallHistoryBuilder:
                 self._client_tools = options.client_tool_names
             case ItemsAdded(items=items):
                 self._add_items(items)
-            case ApprovalAnswered(options=options) if options is not None:
-                self._client_tools = options.client_tool_names
+            case ApprovalAnswered() | ChildAnswered() as answer if answer.options is not None:
+                self._client_tools = answer.options.client_tool_names
             case ModelReplied() as reply:
                 self._add_reply(entry.position, reply)
             case ToolSucceeded(call=call) | ToolFailed(call=call) | OutcomeUnknown(call=call):

@@ -12,6 +12,8 @@ from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
     CallId,
+    ChildAnswered,
+    ChildAsked,
     ChildrenStarted,
     Entry,
     Item,
@@ -55,6 +57,8 @@ _OF_CALL = (
     | ApprovalAnswered
     | WaitStarted
     | ChildrenStarted
+    | ChildAsked
+    | ChildAnswered
     | WaitEnded
     | OutcomeUnknown
     | OutcomeSettled
@@ -197,6 +201,13 @@ class Journal:
             case WaitStarted() | ChildrenStarted() | WaitEnded():
                 wait: Json = msgspec.to_builtins(event)
                 return wait
+            case ChildAsked():
+                asked: Json = msgspec.to_builtins(event)
+                tool, arguments = asked.pop("tool"), asked.pop("arguments", "")
+                return asked | {"child_tool": tool, "child_arguments": arguments}
+            case ChildAnswered(run=run, child_call=child_call, by=by, approved=approved):
+                answered: Json = {"run": run, "child_call": child_call, "by": by}
+                return answered | ({"approved": approved} if event.is_approval else {})
             case _:
                 return {}
 

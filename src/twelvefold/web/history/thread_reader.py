@@ -15,6 +15,7 @@ from msgspec import structs
 
 from twelvefold.core import (
     ApprovalAnswered,
+    ChildAnswered,
     Entry,
     ItemRemoved,
     ItemsAdded,
@@ -50,8 +51,9 @@ class RunContext:
 
     def add(self, entry: Entry) -> None:
         """Add the run's next entry, or an earlier one again."""
-        if isinstance(entry.event, ApprovalAnswered) and entry.event.options is not None:
-            self.tools.append((entry.position, entry.event.options.client_tool_names))
+        event = entry.event
+        if isinstance(event, ApprovalAnswered | ChildAnswered) and event.options is not None:
+            self.tools.append((entry.position, event.options.client_tool_names))
         self.known_to = entry.position + 1
 
     def tools_before(self, position: int) -> frozenset[str]:

@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from twelvefold.core import ApprovalAnswered, Entry, Item, ItemsAdded, RunId, RunStarted, ThreadId
+from twelvefold.core import (
+    ApprovalAnswered,
+    ChildAnswered,
+    Entry,
+    Item,
+    ItemsAdded,
+    RunId,
+    RunStarted,
+    ThreadId,
+)
 from twelvefold.web.ids import ResponseId, approval_answer_id, approval_id, input_id
 from twelvefold.web.projection import objects
 from twelvefold.web.projection.response import ResponseProjection, split_parts
@@ -41,7 +50,8 @@ def input_items(thread: ThreadId, entry: Entry, files: InputFiles = "full") -> l
 
     That is the input of a run, items that were added to the conversation, or an approval response.
     """
-    match entry.event:
+    event = entry.event
+    match event:
         case RunStarted(items=items) | ItemsAdded(items=items):
             return [
                 _input_item(item, input_id(thread, entry.position, index, _type_of(item)), files)
@@ -50,6 +60,10 @@ def input_items(thread: ThreadId, entry: Entry, files: InputFiles = "full") -> l
         case ApprovalAnswered(call=call, approved=approved, reason=reason):
             id, request = approval_answer_id(thread, call), approval_id(thread, call)
             return [objects.approval_response(id, request, approved, reason)]
+        case ChildAnswered(child_call=call, is_approval=True):
+            child = RunId.parse(event.run).thread
+            id, request = approval_answer_id(child, call), approval_id(child, call)
+            return [objects.approval_response(id, request, event.approved, event.reason)]
         case _:
             return []
 

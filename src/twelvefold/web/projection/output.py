@@ -15,10 +15,13 @@ from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
     CallId,
+    ChildAnswered,
+    ChildAsked,
     Event,
     ModelReplied,
     OutcomeSettled,
     OutcomeUnknown,
+    RunId,
     ThreadId,
     ToolFailed,
     ToolSucceeded,
@@ -159,7 +162,7 @@ def makes_wait(event: Event) -> bool:
         case WaitStarted(question=question):
             return bool(question)
         case _:
-            return isinstance(event, ApprovalAsked)
+            return isinstance(event, ApprovalAsked | ChildAsked)
 
 
 # --- calls --------------------------------------------------------------------------------------
@@ -191,7 +194,7 @@ class CallProjection:
 
     def apply(self, position: int, event: Event) -> None:
         """Apply the run's next event, and emit the changes that it makes final."""
-        if not makes_wait(event) or isinstance(event, OutcomeUnknown):
+        if not makes_wait(event) or isinstance(event, OutcomeUnknown | ChildAsked):
             self.begin_next()
         match event:
             case ModelReplied():
@@ -200,11 +203,10 @@ class CallProjection:
                 self._request_approval(id)
             case WaitStarted(question=question) if question:
                 self._ask(event)
-            case ApprovalAnswered(call=id):
-                if event.options is not None:
-                    self._client_tools |= event.options.client_tool_names
-                if event.approved:
-                    self._continue(id, approved=True, arguments=event.arguments)
+            case ApprovalAnswered():
+                self._apply_approval(event)
+            case ChildAsked() | ChildAnswered():
+                self._apply_child(event)
             case OutcomeSettled(call=id, settled="retry"):
                 self._continue(id)
             case ToolSucceeded() | ToolFailed() | OutcomeUnknown():
@@ -243,11 +245,36 @@ class CallProjection:
         """Show a question as a call of a function that the client answers with an output."""
         self._next = None
         if wait.call in self._open and self.is_shown:
-            id = ids.question_id(self._thread, wait.call)
-            question = {"question": wait.question, "schema": wait.schema}
-            arguments = msgspec.json.encode(question).decode()
-            asked = _Call(wait.call, wait.tool, arguments, id)
-            self._add_function_call(asked, id, item_id=id)
+            self._add_question(self._thread, wait.call, wait)
+
+    def _add_question(self, thread: ThreadId, id: CallId, asked: WaitStarted | ChildAsked) -> None:
+        item = ids.question_id(thread, id)
+        question = {"question": asked.question, "schema": asked.schema}
+        arguments = msgspec.json.encode(question).decode()
+        self._add_function_call(_Call(id, asked.tool, arguments, item), item, item_id=item)
+
+    def _apply_approval(self, event: ApprovalAnswered) -> None:
+        if event.options is not None:
+            self._client_tools |= event.options.client_tool_names
+        if event.approved:
+            self._continue(event.call, approved=True, arguments=event.arguments)
+
+    def _apply_child(self, event: ChildAsked | ChildAnswered) -> None:
+        if isinstance(event, ChildAsked):
+            if self.is_shown and not event.is_unknown:
+                self._ask_below(event)
+        elif event.options is not None:
+            self._client_tools |= event.options.client_tool_names
+
+    def _ask_below(self, asked: ChildAsked) -> None:
+        """Show what a run below waits for; the id of the item names the call of that run."""
+        thread = RunId.parse(asked.run).thread
+        if asked.question:
+            self._add_question(thread, asked.child_call, asked)
+            return
+        request = ids.approval_id(thread, asked.child_call)
+        item = objects.approval_request(request, asked.workflow, asked.tool, asked.arguments)
+        self._output.add(item)
 
     def _continue(self, id: CallId, *, approved: bool = False, arguments: str = "") -> None:
         if call := self._open.get(id):

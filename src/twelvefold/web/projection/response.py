@@ -13,6 +13,8 @@ from msgspec import structs
 from twelvefold.core import (
     ApprovalAnswered,
     ApprovalAsked,
+    ChildAnswered,
+    ChildAsked,
     Delta,
     Entry,
     Event,
@@ -36,7 +38,7 @@ from twelvefold.web.projection.objects import ResponseState, ResponseView
 from twelvefold.web.projection.output import CallProjection, Output, makes_wait
 from twelvefold.web.schemas import Json, ResponseStatus
 
-_INPUT = (RunStarted, ApprovalAnswered, OutcomeSettled, WaitEnded)
+_INPUT = (RunStarted, ApprovalAnswered, ChildAnswered, OutcomeSettled, WaitEnded)
 """Input from outside: the run may still be queued after it."""
 _BEFORE_REPLY = (RunStarted, ToolSucceeded, ToolFailed)
 """After one of these the model may have been called and have sent deltas."""
@@ -184,7 +186,7 @@ class ResponseProjection:
             return
         if self._waits:
             self._part, self._waits = self._part + 1, False
-        if isinstance(event, ApprovalAnswered) and event.options is not None:
+        if isinstance(event, ApprovalAnswered | ChildAnswered) and event.options is not None:
             started = structs.replace(self._view.started, options=event.options)
             self._view = replace(self._view, started=started, background=event.background)
         if self._part == self._id.part and not self._calls.is_shown:
@@ -227,7 +229,9 @@ class ResponseProjection:
         match event:
             case ApprovalAsked() | WaitStarted() if makes_wait(event):
                 self._wait(self._state.ended("completed", entry.at_us))
-            case OutcomeUnknown(tool=tool, final=False):
+            case ChildAsked(is_unknown=False):
+                self._wait(self._state.ended("completed", entry.at_us))
+            case OutcomeUnknown(tool=tool, final=False) | ChildAsked(tool=tool):
                 error = (
                     f"it is not known whether {tool} was done when its process ended; "
                     "an operator has to find out and settle it"

@@ -1,22 +1,21 @@
 """Answers a call that waits for approval or for an answer, by an item in a request's input.
 
-The run continues where it stopped; what follows is its next response. A call of a run that another
-one has started is answered at the root: the request names the root's workflow and conversation, and
-gets the response of the root, which is in progress. An answer counts once: a second one finds no
-waiting call.
+The run continues where it stopped; what follows is its next response. An answer counts once: a
+second one finds no waiting call.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from twelvefold.core import (
     ApprovalAnswered,
     Call,
     CallId,
+    ChildAnswered,
     Entry,
     Event,
     Item,
@@ -25,15 +24,23 @@ from twelvefold.core import (
     Principal,
     RequestOptions,
     RunId,
-    RunStarted,
     Segment,
+    Thread,
     ThreadId,
     WaitEnded,
     WaitStarted,
     fold,
 )
 from twelvefold.core.answers import parse_answer, question_of
-from twelvefold.engine import HeldRun, answer, answer_question, retry_unavailable, take
+from twelvefold.engine import (
+    HeldRun,
+    answer,
+    answer_below,
+    answer_question,
+    retry_unavailable,
+    take,
+)
+from twelvefold.engine.children import root_of
 from twelvefold.errors import (
     Conflict,
     InvalidAnswer,
@@ -85,22 +92,19 @@ POLL_INTERVAL_S = 0.02
 class _WaitingCall:
     """A call of the principal that waits for approval. `next` is the response that follows.
 
-    `run` has the call. `workflow` and `options` are those of the run of `next`, which is the root
-    of `run`. `head` is the last position of the thread of `run`.
+    `run` has the call. It is the run of `next` or one below it, which the call `parent_call` of
+    that run waits for. `workflow` and `options` are those of the run of `next`. `head` is the last
+    position of the thread with the call.
     """
 
-    call: CallId
     run: RunId
+    call: CallId
     head: int
     next: ResponseId
     workflow: str
     options: RequestOptions
     question: WaitStarted | None = None
-
-    @property
-    def is_below(self) -> bool:
-        """Whether another run has started the run of the call."""
-        return self.run != self.next.run
+    parent_call: CallId | None = None
 
 
 async def answer_approval(web: Web, principal: Principal, request: TurnRequest) -> StartedRun:
@@ -125,9 +129,6 @@ async def _find_repeated(web: Web, principal: Principal, request: TurnRequest) -
     if run is None:
         return None
     requests = {answered_id(item) for item in request.items if is_answer(item)}
-    if parent := await _parent_of(web, run):
-        root = await _load_root(web, parent)
-        return await open_repeated(web, principal, root.next)
     try:
         part = await _find_answered_part(web, principal, run, requests)
     except NotFound as error:
@@ -169,6 +170,9 @@ def _answer_id(thread: ThreadId, event: Event) -> str:
             return approval_id(thread, call)
         case WaitEnded(call=call, reason="answer"):
             return question_id(thread, call)
+        case ChildAnswered(run=run, child_call=call):
+            name = approval_id if event.is_approval else question_id
+            return name(RunId.parse(run).thread, call)
         case _:
             return ""
 
@@ -188,12 +192,23 @@ async def _continue(
         async with reserve_queue_slot(web, principal):
             await _write_answer(web, principal, request, waiting, index)
         return await _open_next(web, principal, request, waiting, is_here=False)
+    await _wait_for_drive(web, waiting)
     with web.executor.slot(principal):
         await _write_answer(web, principal, request, waiting, index)
         if held := await _claim_if_free(web, waiting.next.run):
             web.start_drive(held, memory.reservation)
     # After the slot: with it the run would count twice while its response is read.
     return await _open_next(web, principal, request, waiting, is_here=held is not None)
+
+
+async def _wait_for_drive(web: Web, waiting: _WaitingCall) -> None:
+    """Wait a moment until this process no longer drives the caller's run with those below it.
+
+    It may have just asked the person, and still have its slot.
+    """
+    drive = web.executor.drive_of(waiting.next.run)
+    if drive and waiting.parent_call is not None:
+        await asyncio.wait([drive], timeout=web.waits.take_s)
 
 
 async def _open_next(
@@ -239,40 +254,42 @@ async def _load_waiting(
     # A fork of the thread does not wait for the answer.
     if not waits or not own:
         return None
-    root = _Root(ResponseId(run, next_part(own)), record.workflow, folded.options)
-    if folded.parent:
-        root = await _load_root(web, RunId.parse(folded.parent))
+    next = ResponseId(run, next_part(own))
     question = question_of(waits[0])
-    return _WaitingCall(call, run, record.head, root.next, root.workflow, root.options, question)
+    waiting = _WaitingCall(run, call, record.head, next, record.workflow, folded.options, question)
+    return await _with_root(web, waiting, folded, memory) if folded.ancestry else waiting
 
 
-@dataclass(frozen=True, slots=True)
-class _Root:
-    """The run that a caller has started. `next` is its response that is in progress, or follows."""
+async def _with_root(
+    web: Web, waiting: _WaitingCall, child: Thread, memory: TurnMemory | None
+) -> _WaitingCall | None:
+    """Return the waiting call of a run below with the next response of the caller's run.
 
-    next: ResponseId
-    workflow: str
-    options: RequestOptions
-
-
-async def _parent_of(web: Web, run: RunId) -> RunId | None:
-    """Return the run that has started this one, None if a caller has."""
-    store = web.services.store
-    first = await retry_unavailable(partial(store.first_entry, run.thread, after=0))
-    if first and isinstance(first.event, RunStarted) and first.event.parent:
-        return RunId.parse(first.event.parent)
-    return None
-
-
-async def _load_root(web: Web, run: RunId) -> _Root:
-    """Return the root of a run. Raises NotFound if it was deleted."""
-    store = web.services.store
-    while parent := await _parent_of(web, run):
-        run = parent
-    record = await retry_unavailable(partial(store.load, run.thread))
-    own = entries_of_run(record.entries, run, after=record.forked_at)
-    options = fold(record.entries).options
-    return _Root(ResponseId(run, next_part(own)), record.workflow, options)
+    None if that run is over.
+    """
+    store, root = web.services.store, root_of(waiting.run, child)
+    try:
+        head = await retry_unavailable(lambda: store.thread(root.thread))
+        if memory:
+            await memory.hold(head.size)
+        record = await retry_unavailable(lambda: store.load(root.thread))
+    except NotFound:
+        return None
+    folded = fold(record.entries)
+    own = entries_of_run(record.entries, root, after=record.forked_at)
+    if folded.run != root.ordinal or not folded.parent_calls or not own:
+        return None
+    above = folded.parent_calls[0].id
+    if asked := folded.child_asked:
+        is_same = (asked.run, asked.child_call) == (str(waiting.run), waiting.call)
+        above = asked.call if is_same else above
+    return replace(
+        waiting,
+        next=ResponseId(root, next_part(own)),
+        workflow=record.workflow,
+        options=folded.options,
+        parent_call=above,
+    )
 
 
 def _needs(call: Call, id: str) -> bool:
@@ -299,8 +316,8 @@ async def _check_target(
 ) -> None:
     """Raise ApiError if the request names another response or conversation than the call's."""
     id = waiting.next
-    before = str(id if waiting.is_below else ResponseId(id.run, id.part - 1))
-    if request.previous not in ("", before):
+    before = str(ResponseId(id.run, id.part - 1))
+    if request.previous not in ("", before) and not _is_before(request.previous, waiting):
         raise_invalid(f"must be {before}, the response with the call", "previous_response_id")
     if request.conversation:
         head = await load_conversation(web.services, principal, request.conversation)
@@ -314,6 +331,19 @@ async def _check_target(
             "background",
             "unsupported_value",
         )
+
+
+def _is_before(previous: str, waiting: _WaitingCall) -> bool:
+    """Return whether a response is one of those before the next one of a caller's run.
+
+    Other runs below it may have asked since the response with the call.
+    """
+    if waiting.parent_call is None:
+        return False
+    with suppress(NotFound):
+        id = ResponseId.parse(previous)
+        return id.run == waiting.next.run and id.part < max(waiting.next.part, 1)
+    return False
 
 
 # --- the answer ---------------------------------------------------------------------------------
@@ -331,6 +361,8 @@ async def _write_answer(
     id = answered_id(item)
     write = _question_write if waiting.question else _approval_write
     write_answer = write(web, principal, request, waiting, item)
+    if waiting.parent_call is not None:
+        write_answer = _write_below(web, principal, request, waiting, item)
 
     async def attempt() -> None:
         try:
@@ -354,7 +386,13 @@ async def _write_answer(
 
 
 def _approval_write(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
+    web: Web,
+    principal: Principal,
+    request: TurnRequest,
+    waiting: _WaitingCall,
+    item: Item,
+    *,
+    keeps_options: bool = False,
 ) -> Callable[[], Awaitable[None]]:
     return partial(
         answer,
@@ -365,10 +403,37 @@ def _approval_write(
         reason=item.get("reason", ""),
         arguments=item.get("arguments", ""),
         call=waiting.call,
-        options=None if waiting.is_below else merge_options(waiting.options, request),
+        options=None if keeps_options else merge_options(waiting.options, request),
         background=request.background,
         request=request.key,
-        claims=_claims(request, waiting),
+        claims=not request.background,
+    )
+
+
+def _write_below(
+    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
+) -> Callable[[], Awaitable[None]]:
+    """Return what writes the answer of a run below, and to the caller's run that there is one."""
+    plain = replace(request, key=None, background=True)  # any process may continue that run
+    if waiting.question:
+        write = _question_write(web, principal, plain, waiting, item)
+    else:
+        write = _approval_write(web, principal, plain, waiting, item, keeps_options=True)
+    answered = ChildAnswered(
+        cast("CallId", waiting.parent_call),
+        str(waiting.run),
+        waiting.call,
+        principal.id,
+        waiting.question is None,
+        bool(item.get("approve")),
+        item.get("reason", ""),
+        merge_options(waiting.options, request),
+        request.background,
+    )
+    claims = not request.background
+    root = waiting.next.run
+    return partial(
+        answer_below, web.services, root, answered, write, request=request.key, claims=claims
     )
 
 
@@ -388,13 +453,8 @@ def _question_write(
         principal=principal.id,
         call=waiting.call,
         request=request.key,
-        claims=_claims(request, waiting),
+        claims=not request.background,
     )
-
-
-def _claims(request: TurnRequest, waiting: _WaitingCall) -> bool:
-    """Return whether this request claims the run of the call itself, not its root."""
-    return not request.background and not waiting.is_below
 
 
 async def _is_answered(web: Web, principal: Principal, id: str, waiting: _WaitingCall) -> bool:

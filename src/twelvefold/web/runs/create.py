@@ -210,6 +210,14 @@ async def _raise_if_waiting(web: Web, thread: ThreadId) -> None:
     """Raise ApiError that names the missing answer, if the run still waits for a person."""
     record = await retry_unavailable(lambda: web.services.store.load(thread))
     folded = fold(record.entries)
+    if folded.status == "active" and folded.child_asked and not (folded.waits or folded.asks):
+        asked = folded.child_asked
+        child = RunId.parse(asked.run).thread
+        name = question_id if asked.question else approval_id
+        do = f"answer {name(child, asked.child_call)}"
+        if asked.is_unknown:
+            do = f"settle the unknown outcome of a call of {asked.run} (`runs settle`)"
+        raise _waits_for_person(do)
     if folded.status == "active" and (folded.waits or folded.asks):
         calls = folded.next_calls if folded.waits else filter(question_of, folded.pending)
         call = next(iter(calls))
@@ -217,8 +225,12 @@ async def _raise_if_waiting(web: Web, thread: ThreadId) -> None:
         do = f"answer {id(thread, call.id)}"
         if call.state == "unknown":
             do = "settle the unknown outcome of its last call (`runs settle`)"
-        message = f"the previous turn waits for a person; {do}, or cancel it with ?force=true"
-        raise _conversation_locked(message, repeat=False)
+        raise _waits_for_person(do)
+
+
+def _waits_for_person(do: str) -> ApiError:
+    message = f"the previous turn waits for a person; {do}, or cancel it with ?force=true"
+    return _conversation_locked(message, repeat=False)
 
 
 def _conversation_locked(message: str, *, repeat: bool) -> ApiError:

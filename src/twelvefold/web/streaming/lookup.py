@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from twelvefold.core import (
     ApprovalAnswered,
+    ChildAnswered,
     Entry,
     ItemRemoved,
     ItemsAdded,
@@ -72,8 +73,9 @@ def _reader_from_journal(
     started, first, opening = _find_response(delta.entries, id)
     if only_stored and not started.options.store:
         raise _not_found(id)
-    if isinstance(opening.event, ApprovalAnswered) and opening.event.options is not None:
-        tool_items = tool_items or opening.event.options.tool_items
+    event = opening.event
+    if isinstance(event, ApprovalAnswered | ChildAnswered) and event.options is not None:
+        tool_items = tool_items or event.options.tool_items
     view = build_view(web.settings, started, background=record.background, tool_items=tool_items)
     reader = ResponseReader(web, id, view, opening, first.position)
     own = [entry for entry in delta.entries if entry.position >= first.position]

@@ -52,7 +52,7 @@ SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.crea
 -- unknown outcome of a call of a cancelled run is final: the run did not wait for it
 SELECT r.thread_id, COUNT(*) AS continuations
   FROM runs r JOIN events e ON e.thread_id = r.thread_id AND e.run = r.ordinal
-   AND e.position >= COALESCE(r.began, 1) AND e.type IN ('ApprovalAsked', 'OutcomeUnknown')
+   AND e.position >= COALESCE(r.began, 1) AND e.type IN ('ApprovalAsked', 'ChildAsked', 'OutcomeUnknown')
  WHERE r.thread_id IN (:threads) AND r.deleted_at IS NULL
    AND r.ordinal = (SELECT l.ordinal FROM runs l
                      WHERE l.thread_id = r.thread_id AND l.deleted_at IS NULL

@@ -83,7 +83,8 @@ class Steps(Transactions, IdempotentRequests):
     async def end_step(self, db: Connection, change: Append, took_s: float) -> None:
         """Delete or end the deltas that the step replaces, and renew the lease in a long step.
 
-        A run that ends wakes the one that started it, and cancels those that it started.
+        A run that ends, or needs a person, wakes the one that started it. One that ends cancels
+        those that it started.
         """
         values = {"thread": change.lease.run.thread, "position": change.head + 1}
         if change.first_delta:
@@ -91,7 +92,7 @@ class Steps(Transactions, IdempotentRequests):
             db.defer(self._sql["delete_recorded_deltas"], recorded)
         if change.closes_deltas:
             await self._close_deltas(db, change, values)
-        if change.parent is not None and change.status in OVER:
+        if change.parent is not None and (change.status in OVER or change.asks):
             db.defer(self._sql["wake"], run_key(change.parent))
         for run in change.cancels:
             db.defer(self._sql["ask_cancel"], run_key(run))
