@@ -11,7 +11,7 @@ async def send_signal(
     db: Connection, sql: Mapping[str, str], to: SignalKey, payload: str, sender: str
 ) -> bool:
     """Send an event in a transaction; return False if it was sent before."""
-    await db.execute(sql["reserve_signal"], reserve_values(to))
+    await db.execute(sql["reserve_signal"], reserve_values(db, to))
     values = {"signal": to.id, "payload": payload, "sender": sender}
     if not await db.execute(sql["send_signal"], values):
         return False
@@ -22,9 +22,10 @@ async def send_signal(
     return True
 
 
-def reserve_values(to: SignalKey) -> dict[str, Any]:
+def reserve_values(db: Connection, to: SignalKey) -> dict[str, Any]:
     """Return the parameters of `reserve_signal`."""
     return {
+        "write_fence": db.write_fence,
         "signal": to.id,
         "workflow": to.workflow,
         "principal": to.principal,

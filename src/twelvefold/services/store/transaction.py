@@ -225,7 +225,8 @@ class SQLStepTransaction(SQLTransaction):
             return
         to = SignalKey(self._change.workflow, self._change.principal, event.event)
         run = self._change.lease.run
-        self._connection.defer(self._statements["reserve_signal"], reserve_values(to))
+        reserved = reserve_values(self._connection, to)
+        self._connection.defer(self._statements["reserve_signal"], reserved)
         values = {"signal": to.id, "thread": run.thread, "ordinal": run.ordinal}
         self._connection.defer(self._statements["add_signal_wait"], values)
 

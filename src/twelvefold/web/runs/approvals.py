@@ -1,7 +1,9 @@
 """Answers a call that waits for approval or for an answer, by an item in a request's input.
 
-The run continues where it stopped; what follows is its next response. An answer counts once: a
-second one finds no waiting call.
+The run continues where it stopped; what follows is its next response. A call of a run that another
+one has started is answered at the root: the request names the root's workflow and conversation, and
+gets the response of the root, which is in progress. An answer counts once: a second one finds no
+waiting call.
 """
 
 import asyncio
@@ -23,6 +25,7 @@ from twelvefold.core import (
     Principal,
     RequestOptions,
     RunId,
+    RunStarted,
     Segment,
     ThreadId,
     WaitEnded,
@@ -82,15 +85,22 @@ POLL_INTERVAL_S = 0.02
 class _WaitingCall:
     """A call of the principal that waits for approval. `next` is the response that follows.
 
-    `options` are those of its run. `head` is the last position of its thread.
+    `run` has the call. `workflow` and `options` are those of the run of `next`, which is the root
+    of `run`. `head` is the last position of the thread of `run`.
     """
 
     call: CallId
+    run: RunId
     head: int
     next: ResponseId
     workflow: str
     options: RequestOptions
     question: WaitStarted | None = None
+
+    @property
+    def is_below(self) -> bool:
+        """Whether another run has started the run of the call."""
+        return self.run != self.next.run
 
 
 async def answer_approval(web: Web, principal: Principal, request: TurnRequest) -> StartedRun:
@@ -115,6 +125,9 @@ async def _find_repeated(web: Web, principal: Principal, request: TurnRequest) -
     if run is None:
         return None
     requests = {answered_id(item) for item in request.items if is_answer(item)}
+    if parent := await _parent_of(web, run):
+        root = await _load_root(web, parent)
+        return await open_repeated(web, principal, root.next)
     try:
         part = await _find_answered_part(web, principal, run, requests)
     except NotFound as error:
@@ -226,9 +239,40 @@ async def _load_waiting(
     # A fork of the thread does not wait for the answer.
     if not waits or not own:
         return None
-    next = ResponseId(run, next_part(own))
+    root = _Root(ResponseId(run, next_part(own)), record.workflow, folded.options)
+    if folded.parent:
+        root = await _load_root(web, RunId.parse(folded.parent))
     question = question_of(waits[0])
-    return _WaitingCall(call, record.head, next, record.workflow, folded.options, question)
+    return _WaitingCall(call, run, record.head, root.next, root.workflow, root.options, question)
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """The run that a caller has started. `next` is its response that is in progress, or follows."""
+
+    next: ResponseId
+    workflow: str
+    options: RequestOptions
+
+
+async def _parent_of(web: Web, run: RunId) -> RunId | None:
+    """Return the run that has started this one, None if a caller has."""
+    store = web.services.store
+    first = await retry_unavailable(partial(store.first_entry, run.thread, after=0))
+    if first and isinstance(first.event, RunStarted) and first.event.parent:
+        return RunId.parse(first.event.parent)
+    return None
+
+
+async def _load_root(web: Web, run: RunId) -> _Root:
+    """Return the root of a run. Raises NotFound if it was deleted."""
+    store = web.services.store
+    while parent := await _parent_of(web, run):
+        run = parent
+    record = await retry_unavailable(partial(store.load, run.thread))
+    own = entries_of_run(record.entries, run, after=record.forked_at)
+    options = fold(record.entries).options
+    return _Root(ResponseId(run, next_part(own)), record.workflow, options)
 
 
 def _needs(call: Call, id: str) -> bool:
@@ -255,7 +299,7 @@ async def _check_target(
 ) -> None:
     """Raise ApiError if the request names another response or conversation than the call's."""
     id = waiting.next
-    before = str(ResponseId(id.run, id.part - 1))
+    before = str(id if waiting.is_below else ResponseId(id.run, id.part - 1))
     if request.previous not in ("", before):
         raise_invalid(f"must be {before}, the response with the call", "previous_response_id")
     if request.conversation:
@@ -315,16 +359,16 @@ def _approval_write(
     return partial(
         answer,
         web.services,
-        waiting.next.run,
+        waiting.run,
         approved=item["approve"],
         by=principal.id,
         reason=item.get("reason", ""),
         arguments=item.get("arguments", ""),
         call=waiting.call,
-        options=merge_options(waiting.options, request),
+        options=None if waiting.is_below else merge_options(waiting.options, request),
         background=request.background,
         request=request.key,
-        claims=not request.background,
+        claims=_claims(request, waiting),
     )
 
 
@@ -338,19 +382,24 @@ def _question_write(
     return partial(
         answer_question,
         web.services,
-        waiting.next.run,
+        waiting.run,
         parse_answer(schema, output),
         by=principal.id,
         principal=principal.id,
         call=waiting.call,
         request=request.key,
-        claims=not request.background,
+        claims=_claims(request, waiting),
     )
+
+
+def _claims(request: TurnRequest, waiting: _WaitingCall) -> bool:
+    """Return whether this request claims the run of the call itself, not its root."""
+    return not request.background and not waiting.is_below
 
 
 async def _is_answered(web: Web, principal: Principal, id: str, waiting: _WaitingCall) -> bool:
     """Return whether the call waits no longer. Loads the thread only if it has new entries."""
-    store, thread = web.services.store, waiting.next.run.thread
+    store, thread = web.services.store, waiting.run.thread
     with suppress(NotFound):
         if (await retry_unavailable(lambda: store.thread(thread))).head == waiting.head:
             return False
