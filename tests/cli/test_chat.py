@@ -112,7 +112,7 @@ def test_a_question_is_asked_in_the_chat_with_its_type(here: Path) -> None:
     [asked, *_] = [line for line in done.lines if line.startswith("question: ")]
     assert "Which colour? (the answer: " in asked
     assert '"enum": ["red", "blue"]' in asked
-    assert """("green" is not one of "red" or "blue")""" in done.lines
+    assert '"green" is not one of' in done.out
     assert done.lines[-1] == 'result: "blue"'
 
 

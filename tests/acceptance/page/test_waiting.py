@@ -194,7 +194,6 @@ async def test_a_call_is_allowed_with_other_arguments(site: Site, open_chat: Ope
     await form.get_by_role("button", name="Allow with these arguments").click()
     await expect(form.get_by_role("alert")).to_contain_text("amount_usd")
     await area.fill('{"account": "DE11", "amount_usd": 25.50}')
-    await chat.take_screenshot("edit")
     await form.get_by_role("button", name="Allow with these arguments").click()
     await chat.wait_for_reply()
 
@@ -372,9 +371,7 @@ async def test_axe_finds_no_violation_with_forms(
 async def test_forms_fit_a_phone(site: Site, open_chat: OpenChat) -> None:
     chat = await open_chat(site, viewport=PHONE, has_touch=True, is_mobile=True)
     await ask(chat, "delivery")
-    await chat.take_screenshot("phone-question")
     assert await chat.page.evaluate("() => document.documentElement.scrollWidth") == 390
     await call(chat, "pay", account="DE00" * 20, amount_usd=250)
     await chat.page.get_by_role("button", name="Edit arguments").click()
-    await chat.take_screenshot("phone-edit")
     assert await chat.page.evaluate("() => document.documentElement.scrollWidth") == 390

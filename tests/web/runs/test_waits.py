@@ -226,6 +226,23 @@ async def test_a_key_needs_the_scope_to_send_events(stage: Stage, serve: Serve) 
     assert error(refused) == (403, "missing_scope", None)
 
 
+async def test_an_event_of_another_principal_continues_nothing(stage: Stage, serve: Serve) -> None:
+    api = await serve(workflow=SHOP)
+    await api.ask("call await_payment", background=True)
+    await _until_waiting(api)
+    key = ApiKey("k", "k", "bob", ("signal",), hash_of(TOKEN), 0)
+    await stage.process().store.add_key(key)
+
+    sent = await api.post(
+        "/signals",
+        {"workflow": "shop", "key": "paid Rome"},
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    )
+
+    assert sent.json()["first"]
+    assert [one.status for one in await api.web.services.store.runs(limit=2)] == ["waiting"]
+
+
 async def test_a_call_is_approved_with_other_arguments(api: Served) -> None:
     first, request = await approval(api)
     answer = {

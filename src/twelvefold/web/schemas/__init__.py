@@ -33,7 +33,7 @@ from twelvefold.web.schemas.items import (
     plain_items,
     reject_unaccepted,
 )
-from twelvefold.web.schemas.model_names import chosen_model, model_names, workflow_of
+from twelvefold.web.schemas.named_models import chosen_model, model_names, workflow_of
 from twelvefold.web.schemas.responses import (
     TurnRequest,
     parse_turn,

@@ -22,7 +22,7 @@ from twelvefold.web.schemas.decode import (
     parse_idempotency_key,
 )
 from twelvefold.web.schemas.items import Function
-from twelvefold.web.schemas.model_names import chosen_model, workflow_of
+from twelvefold.web.schemas.named_models import chosen_model, workflow_of
 from twelvefold.web.schemas.responses import (
     AcceptedInputs,
     TurnRequest,

@@ -28,7 +28,7 @@ from twelvefold.web.schemas.items import (
     is_answer,
     reject_unaccepted,
 )
-from twelvefold.web.schemas.model_names import chosen_model, workflow_of
+from twelvefold.web.schemas.named_models import chosen_model, workflow_of
 from twelvefold.web.schemas.types import (
     PASSED,
     RETURNED,

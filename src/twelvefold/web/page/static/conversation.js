@@ -14,10 +14,10 @@ const INCOMPLETE_REASONS = {
 const inputOf = (content) => (typeof content === "string" ? content : [{ role: "user", content }]);
 
 /**
- * `listener` has five callbacks: `onChange()` after a change of state, `onEvent(event)` when the
+ * `listener` has six callbacks: `onChange()` after a change of state, `onEvent(event)` when the
  * journal has grown, `onConnection(error)` when the connection is lost (null when it is back),
- * `onCreated(id)` when a new conversation has its id, and `onAnswered()` after an answer for a
- * sub-workflow.
+ * `onCreated(id)` when a new conversation has its id, `onAnswered()` after an answer for a
+ * sub-workflow, and `onReload()` when the same conversation is loaded again, without its journal.
  */
 export class Conversation {
   constructor(thread, listener) {
@@ -51,12 +51,14 @@ export class Conversation {
 
   /** Load a conversation and follow its active response. */
   async open(id) {
+    const isReload = this.id === id;
     this.close();
     const controller = (this.controller = new AbortController());
     const [resource, items] = await Promise.all([api.readConversation(id), api.items(id)]);
     if (controller.signal.aborted) return;
     this.thread.clear();
     this.resource = resource;
+    if (isReload) this.listener.onReload();
     items.forEach((item) => this.thread.put(item));
     this.thread.scrollToEnd();
     this.listener.onChange();

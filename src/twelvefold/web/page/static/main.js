@@ -51,6 +51,11 @@ const conversation = new Conversation(thread, {
     family.clear(id);
   },
   onAnswered: () => family.refresh(),
+  onReload: () => {
+    family.clear(conversation.id);
+    journal.show(null);
+    journal.show(conversation.id);
+  },
 });
 const composer = new Composer(
   {
