@@ -63,6 +63,27 @@ RECORDED: list[tuple[str, str]] = [
         '{"call":"2.0","tool":"billing","runs":["resp_1"],"join":"quorum","quorum":1,'
         '"hand_off":true}',
     ),
+    (
+        "ChildAsked",
+        '{"call":"2.0","tool":"pay","run":"resp_1","child_call":"2.1","workflow":"billing",'
+        '"arguments":"{}"}',
+    ),
+    (
+        "ChildAsked",
+        '{"call":"2.0","tool":"ask","run":"resp_1","child_call":"2.1","workflow":"billing",'
+        '"question":"Which?","schema":{"type":"string"}}',
+    ),
+    (
+        "ChildAsked",
+        '{"call":"2.0","tool":"pay","run":"resp_1","child_call":"2.1","workflow":"billing",'
+        '"is_unknown":true}',
+    ),
+    (
+        "ChildAnswered",
+        '{"call":"2.0","run":"resp_1","child_call":"2.1","by":"bob","is_approval":true,'
+        '"approved":true,"background":true}',
+    ),
+    ("ChildAnswered", '{"call":"2.0","run":"resp_1","child_call":"2.1","by":"bob"}'),
     ("WaitEnded", '{"call":"2.0","reason":"time"}'),
     ("WaitEnded", '{"call":"2.0","reason":"event","by":"bob"}'),
     ("OutcomeUnknown", '{"call":"2.0","tool":"pay"}'),
