@@ -79,6 +79,63 @@ def test_the_arguments_of_a_call_can_be_changed_in_the_chat(here: Path) -> None:
     assert done.lines[-1] == "Its result: paid 4"
 
 
+DESK = '''
+from typing import Literal
+
+from twelvefold import Ask, Workflow, tool
+
+
+@tool(effect="pure", approval=True)
+async def pay(cents: int) -> str:
+    """Pay."""
+    return f"paid {cents}"
+
+
+@tool(effect="pure")
+async def ask_colour() -> Ask:
+    """Ask for a colour."""
+    return Ask("Which colour?", schema=Literal["red", "blue"])
+
+
+billing = Workflow("billing", "You pay bills.", (pay, ask_colour))
+workflow = Workflow("shop", "You sell things.", (ask_colour, billing.as_tool("Pays.")))
+'''
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_question_is_asked_in_the_chat_with_its_type(here: Path) -> None:
+    (here / "shop.py").write_text(DESK)
+
+    done = child(here, "chat", stdin="call ask_colour {}\ngreen\nblue\n")
+
+    assert done.status == 0
+    [asked, *_] = [line for line in done.lines if line.startswith("question: ")]
+    assert "Which colour? (the answer: " in asked
+    assert '"enum": ["red", "blue"]' in asked
+    assert '"green" is not one of' in done.out
+    assert done.lines[-1] == 'result: "blue"'
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("call", "lines", "result"),
+    [
+        ('pay {"cents": 3}', ['edit {"cents": 4}'], "Its result: paid 4"),
+        ("ask_colour {}", ["green", "red"], 'result: result: "red"'),
+    ],
+)
+def test_calls_of_sub_workflows_are_answered_in_the_chat(
+    here: Path, call: str, lines: list[str], result: str
+) -> None:
+    (here / "shop.py").write_text(DESK)
+    turn = f"call billing {json.dumps({'input': f'call {call}'})}"
+
+    done = child(here, "chat", stdin="\n".join([turn, *lines, ""]))
+
+    assert done.status == 0
+    assert done.lines[-1] == result
+
+
 @pytest.mark.usefixtures("shop")
 def test_a_call_can_be_approved_later(here: Path) -> None:
     left = child(here, "chat", stdin='call pay {"cents": 3}\n')

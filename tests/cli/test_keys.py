@@ -74,5 +74,6 @@ def test_the_help_describes_the_scopes(tw: Twelvefold) -> None:
     done = tw("keys", "create", "--help")
 
     assert done.status == 0
-    assert "answer calls that wait for approval" in done.out
+    assert "answer requests for approval and the questions of tools" in done.out
+    assert "send events to runs" in done.out
     assert tw("keys", "create", "bot", "--scope", "root").status == 2

@@ -38,10 +38,10 @@ from twelvefold.core.decide import (
     Finish,
     RunTools,
     Stop,
-    ValidCall,
     decide,
 )
 from twelvefold.core.events import Event, ReplyEnd, WaitEnded
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.tools.tool import tool

@@ -8,7 +8,8 @@ import pytest
 from tests.builders import asked, called, thread_of
 from twelvefold.core.budget import Limits
 from twelvefold.core.child_tool import ChildTool
-from twelvefold.core.decide import RunTools, ValidCall, decide
+from twelvefold.core.decide import RunTools, decide
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.tools.schema import BadArguments
 from twelvefold.core.workflow import RejectedCall, Workflow
 from twelvefold.errors import WorkflowError

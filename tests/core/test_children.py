@@ -19,6 +19,7 @@ from twelvefold.core.children import (
     runs_to_cancel,
     share_of,
 )
+from twelvefold.core.decide import find_exhausted_budget
 from twelvefold.core.events import (
     Ancestry,
     ChildLimits,
@@ -144,6 +145,23 @@ def test_the_answer_of_the_only_child_is_the_result() -> None:
         WaitEnded(CALL, "children", usage=Usage(1, 1)),
         ToolSucceeded(CALL, "ask", "answer 1"),
     )
+
+
+def test_the_tokens_of_children_cost_what_their_own_models_cost() -> None:
+    call = waiting(started(2)).parent_calls[0]
+    one, two = answers("completed", "completed").values()
+    found = {
+        RUNS[0]: replace(one, usage=Usage(5, 5), usage_by_model={"dear": Usage(4, 4)}),
+        RUNS[1]: replace(two, usage=Usage(2, 0), usage_by_model={"dear": Usage(2, 0)}),
+    }
+
+    event = end_children(call, started(2, join="all"), found)[0]
+
+    assert event == WaitEnded(CALL, "children", "", Usage(7, 5), {"dear": Usage(6, 4)})
+    thread = thread_of(asked(), called("ask"), started(2), event)
+    assert thread.usage_by_model == {"dear": Usage(6, 4)}
+    limits = Limits(run_micro_usd=10, prices={"dear": Price(1_000_000, 1_000_000, 1_000_000)})
+    assert find_exhausted_budget(thread.usage, limits, thread.usage_by_model) == "usd_budget"
 
 
 def test_a_hand_off_ends_the_run_with_the_answer() -> None:

@@ -39,11 +39,11 @@ from twelvefold.core.decide import (
     Idle,
     RunTools,
     Stop,
-    ValidCall,
     decide,
     in_doubt,
 )
 from twelvefold.core.events import Event, ModelReplied, ReplyEnd, ToolFailed, ToolSucceeded
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import CallKey, ReadOnly, Transaction
 from twelvefold.core.thread import fold
 from twelvefold.core.tools.tool import tool

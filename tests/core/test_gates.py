@@ -14,8 +14,8 @@ from tests.builders import (
     succeeded,
     thread_of,
 )
-from twelvefold.core.decide import ValidCall, needs_approval, open_tools, validate_call, why_closed
 from twelvefold.core.events import Event
+from twelvefold.core.gates import ValidCall, needs_approval, open_tools, validate_call, why_closed
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import Call
 from twelvefold.core.tools.tool import Approval, Tool, tool

@@ -29,11 +29,11 @@ from twelvefold.core.decide import (
     Idle,
     RunTools,
     Stop,
-    ValidCall,
     decide,
     find_reached_limit,
 )
 from twelvefold.core.events import Event
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ports import ReadOnly, Transaction
 from twelvefold.core.thread import fold
 from twelvefold.core.tools.tool import tool

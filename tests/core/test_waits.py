@@ -1,14 +1,20 @@
 """Waits and questions as tools return them, and their answers."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
 
 import pytest
 from typing_extensions import TypeAliasType
 
 from tests.builders import approval_asked, asked, called, thread_of
-from twelvefold.core.answers import check_answer, decode_value, parse_answer, schema_of
+from twelvefold.core.answers import (
+    check_answer,
+    decode_value,
+    make_signal_key,
+    parse_answer,
+    schema_of,
+)
 from twelvefold.core.events import WaitStarted
 from twelvefold.core.ids import CallId
 from twelvefold.core.tools.tool import tool
@@ -18,6 +24,8 @@ from twelvefold.errors import InvalidAnswer, RequestError, WorkflowError
 
 CALL = CallId("2.0")
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+AFTER_9999 = datetime.max.replace(tzinfo=timezone(timedelta(hours=-12)))
+"""In UTC it is in the year 10000, which no datetime can have."""
 
 
 @dataclass
@@ -34,6 +42,8 @@ class Seat:
         ({"until": NOON, "timeout": timedelta(1)}, "timeout= is for event="),
         ({"until": datetime(2030, 1, 1)}, "has no time zone"),  # noqa: DTZ001 - it is refused
         ({"event": "x" * 256}, "event has 256 characters; 255 is the most"),
+        ({"event": "\ud800"}, "event is no text: it holds half of a surrogate pair"),
+        ({"event": 5}, "event is a text, not 5"),
     ],
 )
 def test_a_wrong_wait_is_refused(given: dict[str, Any], problem: str) -> None:
@@ -47,6 +57,13 @@ def test_a_wrong_question_is_refused(question: str) -> None:
         Ask(question)
 
 
+def test_a_question_is_text() -> None:
+    with pytest.raises(ValueError, match="question is no text"):
+        Ask("Who is \ud800?")
+    with pytest.raises(ValueError, match="person is no text"):
+        Ask("Who?", person="\ud800")
+
+
 @pytest.mark.parametrize(
     ("result", "wait"),
     [
@@ -54,6 +71,7 @@ def test_a_wrong_question_is_refused(question: str) -> None:
         (Wait(until=timedelta(days=-999)), WaitStarted(CALL, "t", 1)),
         (Wait(until=timedelta.max), WaitStarted(CALL, "t", 253_402_300_799_999_999)),
         (Wait(until=NOON), WaitStarted(CALL, "t", 1_893_499_200_000_000)),
+        (Wait(until=AFTER_9999), WaitStarted(CALL, "t", 253_402_300_799_999_999)),
         (Wait(event="paid"), WaitStarted(CALL, "t", 0, "paid")),
         (Wait(event="paid", timeout=timedelta(0)), WaitStarted(CALL, "t", 7, "paid")),
         (
@@ -114,6 +132,21 @@ def test_only_the_first_problems_of_an_answer_are_reported() -> None:
         check_answer({"items": {"type": "string"}}, list(range(50)))
 
     assert len(raised.value.problems) == 20
+
+
+def test_an_answer_that_is_nested_too_deeply_is_invalid() -> None:
+    value: object = "x"
+    for _ in range(600):
+        value = [value]
+
+    with pytest.raises(InvalidAnswer, match="nested too deeply"):
+        check_answer({"type": "string"}, value)
+
+
+@pytest.mark.parametrize("key", ["\ud800", "x" * 256, ""])
+def test_the_name_of_an_event_is_text(key: str) -> None:
+    with pytest.raises(RequestError, match="key"):
+        make_signal_key("academy", "ann", key)
 
 
 def test_a_schema_of_elsewhere_is_not_loaded() -> None:

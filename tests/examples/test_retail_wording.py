@@ -6,7 +6,7 @@ import pytest
 
 from examples.retail.calculator import CannotCalculate, calculate
 from examples.retail.load import taubench
-from twelvefold.core.decide import validate_call
+from twelvefold.core.gates import validate_call
 from twelvefold.core.ids import CallId
 from twelvefold.core.thread import Call, Thread
 from twelvefold.core.workflow import RejectedCall

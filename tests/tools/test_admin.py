@@ -30,6 +30,7 @@ def deployment(clone: Clone) -> Clone:
 
 
 def test_each_process_runs(deployment: Clone) -> None:
+    deployment.run(ADMIN, "migrate --finish")
     deployment.run(ADMIN, "seed")
     deployment.run(ADMIN, "prune", "30d")
     deployment.run(ADMIN, "keys list")

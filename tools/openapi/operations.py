@@ -20,6 +20,11 @@ from twelvefold.web.schemas.signals import SendSignal
 
 Json = dict[str, Any]
 OWN = "Not part of the OpenAI API; the page uses it."
+SIGNALS = (
+    "Not part of the OpenAI API. It reaches the runs of the key's own principal and needs the "
+    "scope `signal`. The first delivery of a key counts; `first` is false for a later "
+    "one, which changes nothing."
+)
 BOOLEAN, STRING = {"type": "boolean"}, {"type": "string"}
 PARAMETERS: Mapping[str, Json] = {
     "response_id": {"in": "path", "required": True, "schema": STRING},
@@ -278,7 +283,7 @@ OPERATIONS = (
         objects.SentSignal,
         (),
         SendSignal,
-        description=OWN,
+        description=SIGNALS,
     ),
     Operation("get", "/v1/models", "listModels", "List the workflows", objects.ModelList),
     Operation("get", "/v1/models/{model}", "getModel", "Read a workflow", objects.Model, (404,)),

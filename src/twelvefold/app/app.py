@@ -270,8 +270,8 @@ class App:
 
         `value` is a JSON value of the type that the question asks for. `principal` must be the
         person whom the question names; without it the caller may answer for anyone. Raises
-        InvalidAnswer, and the run goes on waiting, NotFound, TooLate if no such question waits, and
-        Conflict if another process holds the run.
+        InvalidAnswer, after which the run still waits, NotFound, TooLate if no such question waits,
+        and Conflict if another process holds the run.
         """
         given = Value(value, by, principal, call)
         return await self.session.operations.run(self.session.write(run, principal, given))

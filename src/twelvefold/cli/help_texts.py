@@ -72,11 +72,12 @@ a run waits for it. The first delivery counts; exit status 1: the event was sent
 KEYS_EPILOG = """\
 A key acts for one principal and can read only that principal's data. Its scopes allow more:
   runs      start and continue conversations and runs, cancel them, delete them
-  approve   answer calls that wait for approval
+  approve   answer requests for approval and the questions of tools
+  signal    send events to runs of the principal that wait for them
 A program with `--scope runs` alone cannot approve its own calls. Only a hash of the key is stored.
 
 examples:
-  twelvefold keys create shop-web                       for the principal shop-web, both scopes
+  twelvefold keys create shop-web                       for the principal shop-web, all scopes
   twelvefold keys create ann-bot --principal ann --scope runs
   OPENAI_API_KEY=$(twelvefold keys create ann)          standard output has the key only
 """

@@ -243,7 +243,7 @@ def _add_key(command: Parser) -> None:
         action="append",
         choices=SCOPES,
         dest="scopes",
-        help="what the key allows; repeatable; default: both",
+        help="what the key allows; repeatable; default: all",
     )
 
 

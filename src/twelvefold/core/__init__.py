@@ -39,7 +39,6 @@ from twelvefold.core.decide import (
     Idle,
     RunTools,
     Stop,
-    ValidCall,
     find_reached_limit,
     in_doubt,
 )
@@ -88,6 +87,7 @@ from twelvefold.core.failures import (
     place_text,
 )
 from twelvefold.core.fan_out import FanOut, Task
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ids import (
     THREAD_ID_LENGTH,
     CallId,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from twelvefold.core.events import Item, WaitStarted
@@ -11,6 +12,8 @@ from twelvefold.core.waiting import check_key
 from twelvefold.errors import InvalidAnswer, RequestError
 
 if TYPE_CHECKING:
+    from jsonschema_rs import ValidationError
+
     from twelvefold.core.thread import Call
 
 MAX_CHARS = 65_536
@@ -80,14 +83,18 @@ def _problems(schema: Item, value: Any) -> list[str]:
         validator = jsonschema_rs.validator_for(schema, validate_formats=True, retriever=_retrieve)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         raise RequestError(f"the question's schema cannot be used: {error}") from error
-    problems: list[str] = []
-    for found in validator.iter_errors(value):
-        path = ".".join(str(part) for part in found.instance_path)
-        text = f"{path}: {found.message}" if path else found.message
-        problems.append(text[:MAX_PROBLEM_CHARS])
-        if len(problems) == MAX_PROBLEMS:
-            break
-    return problems
+    try:
+        return [
+            _problem_text(found) for found in islice(validator.iter_errors(value), MAX_PROBLEMS)
+        ]
+    except ValueError:  # the library follows a value to a depth of 255
+        return ["it is nested too deeply"]
+
+
+def _problem_text(found: "ValidationError") -> str:
+    path = ".".join(str(part) for part in found.instance_path)
+    text = f"{path}: {found.message}" if path else found.message
+    return text[:MAX_PROBLEM_CHARS]
 
 
 def _retrieve(uri: str) -> NoReturn:

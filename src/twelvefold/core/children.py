@@ -1,7 +1,7 @@
 """Runs that a call starts: what they may use, when the call stops waiting, and its result. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -21,10 +21,11 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports.run_records import OVER, RunStatus
-from twelvefold.core.thread import Call, Thread
+from twelvefold.core.thread import Call, Thread, add_usage
 
 NO_LIMITS = ChildLimits()
 NO_USAGE = Usage()
+NO_MODELS: Mapping[str, Usage] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class ChildAnswer:
     """How a child stands. `items` are the messages of its answer, `text` is their text.
 
     `is_json`: the text is the output of a workflow with an output type. `reason` is that of its
-    end. `usage` includes that of its own children.
+    end. `usage` includes that of its own children; `usage_by_model` is the part of it whose model
+    is known.
     """
 
     status: RunStatus
@@ -42,6 +44,7 @@ class ChildAnswer:
     items: tuple[Item, ...] = ()
     usage: Usage = NO_USAGE
     workflow: str = ""
+    usage_by_model: Mapping[str, Usage] = field(default_factory=dict)
 
     @property
     def problem(self) -> str:
@@ -129,7 +132,11 @@ def end_children(
 ) -> tuple[Event, ...]:
     """Return the entries of a call whose children have been joined."""
     found = [answers[RunId.parse(run)] for run in wait.runs]
-    ended = WaitEnded(call.id, "children", usage=sum((one.usage for one in found), Usage()))
+    usage, by_model = NO_USAGE, NO_MODELS
+    for one in found:
+        usage += one.usage
+        by_model = add_usage(by_model, one.usage_by_model.items())
+    ended = WaitEnded(call.id, "children", usage=usage, usage_by_model=by_model)
     problem = _problem(wait, found)
     if problem:
         return ended, ToolFailed(call.id, call.tool, "child", f"Error: {problem}")

@@ -5,7 +5,7 @@ reads what an older one wrote. `type` and `version` are columns, the rest is `bo
 take a third of the time of dataclasses to read and write, and leave out defaults.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -355,13 +355,14 @@ class WaitEnded(msgspec.Struct, frozen=True, omit_defaults=True):
     """The wait of a call is over; the call's result follows.
 
     `by` sent the event or the answer. `usage` is that of the runs that the call started, which
-    counts as usage of this run.
+    counts as usage of this run; `usage_by_model` is the part of it whose model is known.
     """
 
     call: CallId
     reason: WaitEnd
     by: str = ""
     usage: Usage = Usage()
+    usage_by_model: Mapping[str, Usage] = {}
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):

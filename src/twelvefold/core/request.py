@@ -16,8 +16,8 @@ from twelvefold.core.conversation.attachments import size_in_window
 from twelvefold.core.conversation.history import items_size
 from twelvefold.core.conversation.sendable import RESULT, make_sendable
 from twelvefold.core.conversation.turns import Turn
-from twelvefold.core.decide import open_tools
 from twelvefold.core.events import DEFAULT_OPTIONS, Item, RequestOptions, size_of
+from twelvefold.core.gates import open_tools
 from twelvefold.core.output import OutputType
 from twelvefold.core.ports import KnownItems, ModelRequest, ToolSpec
 from twelvefold.core.thread import Thread

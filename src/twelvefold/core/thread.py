@@ -195,6 +195,10 @@ class Thread(msgspec.Struct, frozen=True):
             thread = _apply(thread, entry)
         return replace(thread, interrupted=False) if entries and thread.interrupted else thread
 
+    def with_children(self, started: ChildrenStarted) -> "Thread":
+        """Return the thread with a call that waits for runs, whose entry is not written yet."""
+        return _set_state(self, started.call, "waiting", wait=started)
+
 
 def _is_timed(call: Call) -> bool:
     return call.state == "waiting" or (call.state == "asked" and call.expires_us > 0)
@@ -266,7 +270,7 @@ def _apply_event(thread: Thread, position: int, event: _AfterStart) -> Thread:
                 thread, status=event.status, reason=event.reason, error=event.error, pending=()
             )
         case WaitEnded():  # the call's result follows
-            return replace(thread, usage=thread.usage + event.usage)
+            return _apply_end_of_wait(thread, event)
         case ItemsAdded() | ItemRemoved():
             return thread
         case ChildAsked() | ChildAnswered():
@@ -327,10 +331,22 @@ def _usage_by_model(before: Mapping[str, Usage], event: ModelReplied) -> Mapping
     if not event.named:
         return before
     used = [*((one.model, one.usage) for one in event.attempts), (event.named, event.usage)]
+    return add_usage(before, used)
+
+
+def add_usage(
+    before: Mapping[str, Usage], used: Iterable[tuple[str, Usage]]
+) -> Mapping[str, Usage]:
+    """Return the usage by model with these uses added."""
     after = dict(before)
     for model, usage in used:
         after[model] = after.get(model, Usage()) + usage
     return after
+
+
+def _apply_end_of_wait(thread: Thread, event: WaitEnded) -> Thread:
+    by_model = add_usage(thread.usage_by_model, event.usage_by_model.items())
+    return replace(thread, usage=thread.usage + event.usage, usage_by_model=by_model)
 
 
 def _calls_of(thread: Thread, position: int, event: ModelReplied) -> tuple[Call, ...]:

@@ -57,7 +57,7 @@ class Ask:
     """Let the run wait for a person's answer to a question.
 
     `schema` is the type of the answer: anything that Pydantic has a JSON Schema for, or a JSON
-    Schema; a text by default. An answer that does not fit is refused, and the run goes on waiting.
+    Schema; a text by default. An answer that does not fit is refused, and the run still waits.
     The model reads the answer as JSON. `person` is the principal who may answer, by default that of
     the run. If no answer comes within `timeout`, the call fails, and the model reads that. Raises
     ValueError for a question that is empty or too long.
@@ -85,6 +85,7 @@ class Ask:
         if not 0 < len(self.question.strip()) <= MAX_QUESTION_CHARS:
             most = f"1 to {MAX_QUESTION_CHARS} characters"
             raise ValueError(f"a question has {most}, not {len(self.question)}")
+        check_text("question", self.question)
         check_key("person", self.person)
 
 
@@ -92,9 +93,20 @@ WAITS = (Wait, Ask)
 
 
 def check_key(name: str, value: str) -> None:
-    """Raise ValueError if a key is longer than the database stores."""
+    """Raise ValueError if a key is no text, or longer than the database stores."""
+    check_text(name, value)
     if len(value) > MAX_KEY_CHARS:
         raise ValueError(f"{name} has {len(value)} characters; {MAX_KEY_CHARS} is the most")
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise ValueError if a value is no text that UTF-8 can encode."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is a text, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is no text: it holds half of a surrogate pair") from None
 
 
 def declares_wait(returns: Any) -> bool:

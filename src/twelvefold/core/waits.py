@@ -50,7 +50,7 @@ def start_wait(call: CallId, tool: str, result: Wait | Ask, began_us: int) -> Wa
 
 def _until_us(began_us: int, until: datetime | timedelta | None) -> int:
     if isinstance(until, datetime):
-        return max(us_of(until), 1)
+        return min(max(us_of(until), 1), _LATEST_US)
     return _after_us(began_us, until)
 
 

@@ -5,11 +5,12 @@ so that a repeated transaction starts the same runs.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from twelvefold.core import (
+    DEFAULT_MODEL,
     DEFAULT_OPTIONS,
     Ancestry,
     Call,
@@ -29,6 +30,7 @@ from twelvefold.core import (
     Task,
     Thread,
     ToolFailed,
+    Usage,
     ValidCall,
     Workflow,
     fold,
@@ -39,8 +41,9 @@ from twelvefold.core.children import awaited_runs
 from twelvefold.core.output import reply_text
 from twelvefold.engine.commands.start import check_storable
 from twelvefold.engine.fallback import run_limits
-from twelvefold.engine.held_run import HeldRun, NewChild, entry_of
+from twelvefold.engine.held_run import NO_USAGE, HeldRun, entry_of
 from twelvefold.engine.lease import new_lease_token
+from twelvefold.engine.new_children import NewChild
 from twelvefold.engine.perform import FanOutCall
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound, RequestError
@@ -98,9 +101,12 @@ class Planner:
         self.children += planned
         self.below_root += len(planned)
         runs = tuple(str(child.run.run) for child in planned)
-        return ChildrenStarted(
+        started = ChildrenStarted(
             call.call.id, call.tool.name, runs, join.join, join.quorum, join.hand_off, limits
         )
+        # What these runs may use is not left for those of the next call.
+        self.thread = self.thread.with_children(started)
+        return started
 
     def _check(self, call: Call, tasks: Sequence[Task]) -> ChildLimits:
         """Return the limits of each child. Raises ChildrenRefused."""
@@ -132,12 +138,15 @@ class Planner:
         return share
 
     def _waiting(self, call: Call) -> int:
-        """Return how many other calls of the reply are of workflows and not started yet."""
-        tools = self.workflow.by_name
+        """Return how many other calls of the reply may start runs and have not yet."""
         return sum(
-            isinstance(tools.get(one.tool), ChildTool) and one.wait is None and one.id != call.id
+            self._starts_runs(one) and one.wait is None and one.id != call.id
             for one in self.thread.pending
         )
+
+    def _starts_runs(self, call: Call) -> bool:
+        tool = self.workflow.by_name.get(call.tool)
+        return tool is not None and (tool.effect == "workflow" or tool.fans_out)
 
     @property
     def _depth(self) -> int:
@@ -218,12 +227,19 @@ async def _read_answer(services: Services, run: RunId) -> ChildAnswer:
     replies = [e.event for e in thread.latest if isinstance(e.event, ModelReplied)]
     last = replies[-1] if replies else ModelReplied((), thread.usage, "", "")
     messages = tuple(item for item in last.items if item.get("type", "message") == "message")
+    usage = max(record.usage, thread.usage, key=lambda usage: usage.total_tokens)
     return ChildAnswer(
         record.status,
         thread.reason,
         reply_text(last),
         workflow is not None and workflow.output_type is not None,
         messages,
-        max(record.usage, thread.usage, key=lambda usage: usage.total_tokens),
+        usage,
         record.workflow,
+        thread.usage_by_model or _of_default_model(services, usage),
     )
+
+
+def _of_default_model(services: Services, usage: Usage) -> Mapping[str, Usage]:
+    """Return the usage of a run without a named model, if models have different prices."""
+    return {DEFAULT_MODEL: usage} if services.limits.prices and usage != NO_USAGE else {}

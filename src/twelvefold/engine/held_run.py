@@ -7,13 +7,11 @@ was lost may have happened; the journal shows whether it did.
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import msgspec
 from msgspec import structs
 
 from twelvefold.core import (
-    KINDS,
     OVER,
     Append,
     ApprovalAsked,
@@ -23,11 +21,9 @@ from twelvefold.core import (
     Lease,
     Listener,
     ModelReplied,
-    NewRun,
     OutcomeUnknown,
     RunFinished,
     RunId,
-    RunStarted,
     RunStatus,
     StepTransaction,
     Thread,
@@ -42,7 +38,9 @@ from twelvefold.core import (
 )
 from twelvefold.core.children import runs_to_cancel
 from twelvefold.core.ports.run_records import NO_CONDITION
+from twelvefold.engine.entry_log import log_entries
 from twelvefold.engine.lease import HeldLease
+from twelvefold.engine.new_children import NewChild, notify_started, start_children
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.engine.waiting_calls import needs_person
@@ -55,13 +53,6 @@ CallOutcome = ToolSucceeded | ToolFailed | OutcomeUnknown | WaitStarted
 """The result of a call, as an event; its result may come later."""
 Body = Callable[[StepTransaction], Awaitable[Sequence[Event]]]
 """The work of a step inside its transaction; it returns as many entries as were announced."""
-
-
-class NewChild(NamedTuple):
-    """A run to start in the step of the run that it belongs to."""
-
-    run: NewRun
-    started: RunStarted
 
 
 @dataclass(slots=True)
@@ -111,11 +102,7 @@ def apply_entries(
     held: HeldRun, entries: Sequence[Entry], listener: Listener | None = None
 ) -> HeldRun:
     """Return the run after these entries of the journal; log them and notify the listener."""
-    if log.is_enabled("info"):
-        run = str(held.run)
-        for entry in entries:
-            name, fields = _LOG_NAMES[type(entry.event)], _log_fields(entry.event)
-            log.info(name, run=run, position=entry.position, **fields)
+    log_entries(held.run, entries)
     if listener:
         for entry in entries:
             listener.recorded(entry)
@@ -126,36 +113,6 @@ def entry_of(held: HeldRun, replied: ModelReplied) -> Entry:
     """Return a reply as the journal will have it, but for its time."""
     _, _, body = encode(replied)
     return Entry(held.thread.head + 1, held.run.ordinal, replied, size_of(body))
-
-
-def _snake_case(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-
-
-_LOG_NAMES = {kind: _snake_case(name) for (name, _), kind in KINDS.items()}
-
-
-def _log_fields(event: Event) -> dict[str, object]:
-    """Return the log fields of an entry, without any prompt, argument, reply or result."""
-    match event:
-        case RunStarted(workflow=workflow):
-            return {"workflow": workflow}
-        case ModelReplied(usage=usage, model=model, problems=problems):
-            fields: dict[str, object] = {
-                "model": model,
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-            }
-            return fields | {"problems": len(problems)} if problems else fields
-        case ToolFailed(failure="unknown_tool"):
-            return {"failure": "unknown_tool"}  # the name is text that the model wrote
-        case ToolFailed(tool=tool, failure=failure):
-            return {"tool": tool, "failure": failure}
-        case RunFinished(status=status, reason=reason):
-            return {"status": status, "reason": reason}
-        case _:
-            tool = getattr(event, "tool", "")
-            return {"tool": tool} if tool else {}
 
 
 async def write(
@@ -207,18 +164,6 @@ def _needs_person(held: HeldRun, events: Sequence[Event]) -> bool:
         return False
     asked = any(isinstance(event, ApprovalAsked | OutcomeUnknown) for event in events)
     return asked or any(map(needs_person, held.thread.pending))
-
-
-def start_children(tx: StepTransaction, children: Iterable[NewChild]) -> None:
-    """Write the rows of new runs in the transaction of a step."""
-    for child in children:
-        tx.start_child(child.run, child.started)
-
-
-def notify_started(services: Services, children: Iterable[NewChild]) -> None:
-    """Notify workers of runs that a commit has queued."""
-    for workflow in dict.fromkeys(child.run.workflow for child in children):
-        services.wake_ups.run_queued(workflow)
 
 
 def _usage_of_children(events: Iterable[Event]) -> Usage:

@@ -47,13 +47,11 @@ from twelvefold.engine.fallback import Build, request_reply, run_limits
 from twelvefold.engine.held_run import (
     CallOutcome,
     HeldRun,
-    NewChild,
     append,
     entry_of,
-    notify_started,
-    start_children,
     write,
 )
+from twelvefold.engine.new_children import NewChild, notify_started, start_children
 from twelvefold.engine.perform import (
     FanOutCall,
     InstructionsFailed,

@@ -11,7 +11,8 @@ def assert_called(
 ) -> None:
     """Assert that a run has called a tool, with at least these arguments.
 
-    `times`: so many calls, not one or more. Calls that failed count, too.
+    `times`: so many calls, not one or more. Calls that failed count, too, also those that a gate
+    closed or that the tool refused.
 
     Example:
         import asyncio
@@ -38,6 +39,8 @@ def assert_called(
 
 def assert_not_called(run: Run[Any], tool: str, /, **arguments: Any) -> None:
     """Assert that a run has not called a tool, or not with these arguments.
+
+    Every call of the model counts, also one that failed or that a gate closed.
 
     Example:
         import asyncio

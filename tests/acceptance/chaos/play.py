@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.acceptance.chaos.arena import Arena
 from tests.acceptance.chaos.enqueue import enqueue
 from tests.acceptance.chaos.people import People
-from tests.acceptance.chaos.scenes import Scene
+from tests.acceptance.chaos.scenes import OwnStage, Scene
 from tests.acceptance.chaos.stage import arena
 from tests.acceptance.chaos.verdict import Verdict, evidence, journal_text, judged
 
@@ -31,6 +31,8 @@ async def play(scene: Scene, runs: int, chance: random.Random, keep: Path | None
     """Play a scene; the files of its processes are copied to `keep`."""
     if scene.missing:
         return Verdict(scene.name, not_run=scene.missing)
+    if isinstance(scene, OwnStage):
+        return await scene.play(runs, chance)
     async with arena(scene.terms, chance, keep) as made:
         began = time.monotonic()
         people = People(made)

@@ -61,6 +61,95 @@ class Booking:
 
 bookings = Workflow("bookings", "You book tables.", output=Booking)
 '''
+WAITS = '''
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from twelvefold import Ask, FanOut, Wait, Workflow, tool
+
+
+class Size(Enum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+class Address(BaseModel):
+    street: str
+    city: str = ""
+
+
+class Delivery(BaseModel):
+    name: str = Field(description="As on the door")
+    pieces: int = Field(ge=1, le=3)
+    size: Size
+    express: bool
+    weight_kg: float | None = None
+    address: Address
+
+
+SCHEMAS: dict[str, Any] = {
+    "text": None,
+    "number": {"type": "number"},
+    "whole": {"type": "integer", "minimum": 1, "maximum": 3},
+    "yes": bool,
+    "colour": Literal["red", "blue"],
+    "month": {"enum": [str(month) for month in range(1, 13)]},
+    "delivery": Delivery,
+    "anything": {"type": "array", "items": {"type": "string"}},
+}
+
+
+@tool(effect="pure")
+async def ask(kind: str, seconds: float = 0) -> Ask:
+    """Ask the customer."""
+    timeout = timedelta(seconds=seconds) if seconds else None
+    return Ask(f"Which {kind}?", schema=SCHEMAS[kind], timeout=timeout)
+
+
+@tool(effect="pure")
+async def remind(seconds: float) -> Wait:
+    """Wait some seconds."""
+    return Wait(until=timedelta(seconds=seconds))
+
+
+@tool(effect="pure")
+async def order(item: str) -> Wait:
+    """Order an item. The result is the payment."""
+    return Wait(event=f"payment:{item}")
+
+
+@tool(effect="pure", approval=True, approval_timeout_s=900)
+async def pay(account: str, amount_usd: float) -> str:
+    """Pay money."""
+    return f"paid {amount_usd} to {account}"
+
+
+@tool(effect="pure", approval=True, approval_timeout_s=2)
+async def pay_soon(amount_usd: float) -> str:
+    """Pay money, if it is allowed at once."""
+    return f"paid {amount_usd}"
+
+
+billing = Workflow("billing", "You pay bills.", (ask, pay, remind))
+
+
+@tool(effect="pure")
+async def pay_all(bills: list[str]) -> FanOut:
+    """Pay several bills."""
+    return FanOut(billing.task(bill) for bill in bills)
+
+
+workflow = Workflow(
+    "orders",
+    "You take orders.",
+    (ask, remind, order, pay, pay_soon, pay_all, billing.as_tool("Pays bills.")),
+    children=(billing,),
+)
+'''
 ENROLMENT = "twelvefold.workflows.enrolment.workflow:workflow"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
 
@@ -73,7 +162,9 @@ class Site:
         self._directory = directory
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
+        self._worker: subprocess.Popen[bytes] | None = None
         (directory / "refunds.py").write_text(REFUNDS, encoding="utf-8")
+        (directory / "waits.py").write_text(WAITS, encoding="utf-8")
 
     @property
     def url(self) -> str:
@@ -81,7 +172,7 @@ class Site:
 
     async def start(self) -> None:
         """Start the process and return when it listens."""
-        process = self._process = self._spawn()
+        process = self._process = self._spawn("web")
         for _ in range(1200):
             if process.poll() is not None:
                 break
@@ -94,17 +185,22 @@ class Site:
             return
         raise AssertionError(f"web did not start:\n{self.log()}")
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "twelvefold", "web"]
+    def start_worker(self) -> None:
+        """Start a worker, which continues runs whose wait is over."""
+        self._worker = self._spawn("worker")
+
+    def _spawn(self, process: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "twelvefold", process]
         with (self._directory / "web.log").open("ab") as log:
             return subprocess.Popen(
                 command, cwd=self._directory, env=self._environ(), stdout=log, stderr=log
             )
 
     def kill(self) -> None:
-        if self._process:
-            self._process.kill()
-            self._process.wait()
+        for process in (self._process, self._worker):
+            if process:
+                process.kill()
+                process.wait()
 
     def command(self, *arguments: str) -> str:
         """Return the output of a command in the same directory with the same settings."""
@@ -129,6 +225,6 @@ class Site:
 
     def _environ(self) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        workflows = f"{ENROLMENT},refunds:workflow,refunds:bookings"
+        workflows = f"{ENROLMENT},refunds:workflow,refunds:bookings,waits:workflow"
         own = {"PORT": str(self._port), "WORKFLOWS": workflows}
         return {**inherited, **own, "LEASE_S": "2", "LOG_FORMAT": "json", **self._settings}

@@ -172,6 +172,16 @@ async def test_an_unknown_workflow_is_refused_with_the_known_names(stage: Stage)
         await start_run(stage.process(), RunRequest(workflow="bank", principal=ANN, items=[]))
 
 
+async def test_a_workflow_that_others_call_is_not_one_that_callers_may_start(stage: Stage) -> None:
+    clerk = Workflow("clerk", "You buy.", ())
+    shop = Workflow("shop", "You sell.", (clerk.as_tool("Buys an item."),))
+    services = stage.process(workflow=shop)
+    assert services.workflows.keys() == {"shop", "clerk"}
+
+    with pytest.raises(RequestError, match=r"no workflow 'clerk'; there are shop$"):
+        await start_run(services, RunRequest(workflow="clerk", principal=ANN, items=[user("hi")]))
+
+
 async def test_a_thread_of_another_principal_is_not_found(stage: Stage) -> None:
     services = stage.process(says("Hello."))
     mine = await drive_new(services)

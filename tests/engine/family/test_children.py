@@ -15,6 +15,7 @@ from tests.engine.family.stories import (
     run_boss,
 )
 from tests.engine.stage import LIMITS, Stage, after_start
+from twelvefold.core.budget import Price
 from twelvefold.core.events import (
     Ancestry,
     ChildrenStarted,
@@ -291,6 +292,42 @@ async def test_children_share_the_budget_that_is_left(stage: Stage) -> None:
     assert isinstance(started, RunStarted)
     assert started.ancestry == Ancestry(str(outcome.run), 1, "boss", starts[0])
     assert 0 < (starts[0].deadline_s or 0) <= LIMITS.deadline_s
+
+
+async def test_fan_outs_of_one_reply_share_the_budget(stage: Stage) -> None:
+    services = firm(
+        stage,
+        calls(("buy_all", {"items": ["a", "b"]}), ("buy_all", {"items": ["c"]})),
+        says("Done."),
+        limits=replace(LIMITS, run_tokens=100_000),
+    )
+
+    outcome = await run_boss(services)
+
+    events = await stage.journal(outcome.run)
+    [spent, *_] = [e.usage.total_tokens for e in events if isinstance(e, ModelReplied)]
+    shares = [(len(e.runs), e.limits.tokens or 0) for e in events if isinstance(e, ChildrenStarted)]
+    left = 100_000 - spent
+    assert shares == [(2, left // 3), (1, left - left // 3 * 2)]
+
+
+async def test_a_child_s_model_has_its_price_for_the_parent_too(stage: Stage) -> None:
+    """The parent's model is free. Without the child's price its budget would never be used up."""
+    price = Price(1_000_000, 1_000_000, 1_000_000)
+    services = firm(
+        stage,
+        ASK,
+        ASK,
+        says("Done."),
+        workflows=(BOSS, replace(CLERK, model="dear")),
+        limits=replace(LIMITS, run_micro_usd=1, prices={"dear": price}),
+    )
+    services = replace(services, models={"dear": services.model})
+
+    outcome = await run_boss(services)
+
+    assert (outcome.status, outcome.thread.reason) == ("incomplete", "usd_budget")
+    assert list(outcome.thread.usage_by_model) == ["dear"]
 
 
 async def test_no_child_starts_without_a_budget(stage: Stage) -> None:

@@ -229,7 +229,8 @@ async def test_another_process_ends_the_family(stage: Stage) -> None:
     first, *_ = children_of(await stage.journal(run))
     await take(services, first)  # another process holds it
     task = asyncio.create_task(drive_family(slow, await take(slow, run), NullListener(), poll=POLL))
-    await asyncio.sleep(0.05)
+    while await _statuses(stage, run) != ["running", "running"]:
+        await asyncio.sleep(0.01)
 
     await cancel(services, run)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from tests.builders import open_call, thread_of
 from tests.engine.leases import lease_of
-from twelvefold.core.decide import ValidCall, validate_call
 from twelvefold.core.events import (
     OutcomeUnknown,
     ToolFailed,
     ToolSucceeded,
 )
+from twelvefold.core.gates import ValidCall, validate_call
 from twelvefold.core.ids import CallId
 from twelvefold.core.thread import Call
 from twelvefold.core.tools.tool import Tool, tool

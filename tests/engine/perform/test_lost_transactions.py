@@ -18,11 +18,11 @@ from tests.engine.stage import (
     drive_new,
     fault,
 )
-from twelvefold.core.decide import ValidCall
 from twelvefold.core.events import (
     ToolError,
     ToolFailed,
 )
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import (
     ReadOnly,

@@ -14,8 +14,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from tests.builders import open_call
 from tests.engine.leases import lease_of, until
 from tests.engine.stage import Stage, drive_new, fault
-from twelvefold.core.decide import ValidCall
 from twelvefold.core.events import Event, ToolError, ToolFailed, ToolSucceeded
+from twelvefold.core.gates import ValidCall
 from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.core.ports import Row, SyncReadOnly, SyncTransaction, ToolReadOnly
 from twelvefold.core.tools.tool import Tool, tool

@@ -29,7 +29,7 @@ from twelvefold.core.events import (
     WaitStarted,
 )
 from twelvefold.core.ids import CallId, RunId
-from twelvefold.core.ports import NoWakeUps, WaitState
+from twelvefold.core.ports import Claim, NoWakeUps, WaitState
 from twelvefold.core.waits import time_of
 from twelvefold.engine.commands import answer, answer_question, send_signal
 from twelvefold.errors import (
@@ -43,6 +43,7 @@ from twelvefold.errors import (
     TooLate,
 )
 from twelvefold.services.model.scripted import Scripted, calls, says
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 CALL = CallId("2.0")
 PAYLOAD = '{"amount":12}'
@@ -295,6 +296,27 @@ async def test_questions_of_one_reply_are_asked_one_by_one(stage: Stage) -> None
 
     started = [one.call for one in await events_of(stage, run) if isinstance(one, WaitStarted)]
     assert started == [CALL, CallId("2.1")]
+
+
+async def test_an_answer_that_comes_late_does_not_answer_the_next_question(stage: Stage) -> None:
+    """Two persons answer at once without the call's id; meanwhile the run asks something else."""
+    both = calls(("ask_colour", {}), ("ask_size", {}))
+    run = (await drive_desk(desk(stage, both))).run
+    services = desk(stage, both, says("Good bye."))
+
+    class Late(SQLiteStore):
+        async def claim(self, *arguments: Any, **how: Any) -> Claim | None:
+            await answer_question(services, run, "blue", by="ann")
+            assert (await resume(services, run)).status == "waiting"
+            return await super().claim(*arguments, **how)
+
+    store = Late(str(stage.path))
+    with pytest.raises(TooLate, match=r"no call 2\.0 that waits for an answer; 2\.1 does"):
+        await answer_question(replace(services, store=store), run, "red", by="bob")
+    await store.close()
+
+    ends = [one for one in await events_of(stage, run) if isinstance(one, WaitEnded)]
+    assert ends == [WaitEnded(CALL, "answer", "ann")]
 
 
 async def test_an_answer_whose_commit_was_not_confirmed_counts_once(stage: Stage) -> None:

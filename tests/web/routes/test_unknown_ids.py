@@ -129,6 +129,7 @@ REFERRING = [
 NO_REFERENCES = {
     *(("GET", path) for path in ("/healthz", "/readyz", "/version", "/openapi.json", "/")),
     ("GET", "/v1/models"),
+    ("POST", "/v1/signals"),  # a key names an event of the caller's own
     *((method, "/v1/responses/compact") for method in ("GET", "POST", "DELETE")),
     *((method, "/v1/responses/input_tokens") for method in ("GET", "POST", "DELETE")),
 }

@@ -11,7 +11,7 @@ import pytest
 from tests.engine.stage import LIMITS, Stage, refund
 from tests.web.asking import approval, error, said
 from tests.web.serving import Json, Serve, Served
-from twelvefold import Ask, Wait, Workflow, tool
+from twelvefold import Ask, FanOut, Wait, Workflow, tool
 from twelvefold.core.ports import ApiKey
 from twelvefold.web.http.authentication import hash_of
 
@@ -73,6 +73,23 @@ async def test_a_question_is_a_call_that_the_client_answers(api: Served) -> None
     }
     assert said(second) == 'The tool says: "blue"'
     assert second["previous_response_id"] == first["id"] or second["id"] == f"{first['id']}c1"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_chat_cannot_ask_a_question(api: Served, stream: bool) -> None:
+    messages = [{"role": "user", "content": "call ask_colour"}]
+
+    answer = await api.post(
+        "/chat/completions", {"model": "shop", "messages": messages, "stream": stream}
+    )
+
+    assert "answer to ask_colour" in answer.text
+    assert "tool_calls" not in answer.text
+    assert '"finish_reason":"stop"' in answer.text
+    [run] = await api.web.services.store.runs(limit=10)
+    while run.status != "cancelled":  # by us, or by a worker that was quicker
+        await asyncio.sleep(0.01)
+        [run] = await api.web.services.store.runs(limit=10)
 
 
 async def test_an_invalid_answer_is_refused_and_the_question_stays(api: Served) -> None:
@@ -209,6 +226,23 @@ async def test_a_key_needs_the_scope_to_send_events(stage: Stage, serve: Serve) 
     assert error(refused) == (403, "missing_scope", None)
 
 
+async def test_an_event_of_another_principal_continues_nothing(stage: Stage, serve: Serve) -> None:
+    api = await serve(workflow=SHOP)
+    await api.ask("call await_payment", background=True)
+    await _until_waiting(api)
+    key = ApiKey("k", "k", "bob", ("signal",), hash_of(TOKEN), 0)
+    await stage.process().store.add_key(key)
+
+    sent = await api.post(
+        "/signals",
+        {"workflow": "shop", "key": "paid Rome"},
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    )
+
+    assert sent.json()["first"]
+    assert [one.status for one in await api.web.services.store.runs(limit=2)] == ["waiting"]
+
+
 async def test_a_call_is_approved_with_other_arguments(api: Served) -> None:
     first, request = await approval(api)
     answer = {
@@ -228,3 +262,59 @@ async def test_a_call_is_approved_with_other_arguments(api: Served) -> None:
 
     [call] = [one for one in second["output"] if one["type"] == "mcp_call"]
     assert (call["arguments"], call["output"]) == ('{"item": "a candle"}', "refunded a candle")
+
+
+# --- runs below ---------------------------------------------------------------------------------
+
+CHILD = Workflow("child", "Help.", (ask_colour, refund))
+
+
+@tool(effect="pure")
+async def delegate(city: str) -> FanOut:
+    """Let another workflow do it."""
+    return FanOut((CHILD.task("call ask_colour"),))
+
+
+@tool(effect="pure")
+async def delegate_refund(city: str) -> FanOut:
+    """Let another workflow give money back."""
+    return FanOut((CHILD.task("refund a lamp"),))
+
+
+BOSS = Workflow("shop", "Sell.", (delegate, delegate_refund), children=(CHILD,))
+
+
+@pytest.mark.parametrize(
+    ("what", "answer", "said_then"),
+    [
+        ("delegate", {"type": "function_call_output", "output": "blue"}, "blue"),
+        ("delegate_refund", {"type": "mcp_approval_response", "approve": True}, "refunded"),
+    ],
+)
+async def test_a_call_of_a_run_below_is_answered_with_the_model_of_its_root(
+    serve: Serve, what: str, answer: Json, said_then: str
+) -> None:
+    """Its own workflow is not offered to callers."""
+    api = await serve(workflow=BOSS)
+    body = {"model": "shop", "input": f"call {what}", "background": True}
+    parent = (await api.post("/responses", body)).json()["id"]
+    call = await _asked_below(api)
+    id_of = "call_id" if answer["type"] == "function_call_output" else "approval_request_id"
+
+    item = {**answer, id_of: call.get("call_id") or call["id"]}
+    other = await api.post("/responses", {"model": "child", "input": [item]})
+    answered = await api.ask([item])
+
+    assert other.status_code == 404
+    assert said_then in said(answered)
+    assert said_then in said(await api.settled(parent))
+
+
+async def _asked_below(api: Served) -> Json:
+    """The item of the call that waits in the run of the child."""
+    while True:
+        for record in await api.web.services.store.runs(limit=10):
+            if record.workflow == "child" and record.status == "waiting":
+                response = (await api.get(f"/responses/{record.run}")).json()
+                return dict(response["output"][-1])
+        await asyncio.sleep(0.02)

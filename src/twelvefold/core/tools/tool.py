@@ -157,7 +157,8 @@ def tool(
     after it succeeded in the thread. `max_calls`: the maximum in one run. `approval`: a person must
     approve the call; a function of the arguments returns whether. Without an answer within
     `approval_timeout_s` the call is denied. `timeout_s` bounds one call. A function whose return
-    annotation names `Wait` or `Ask` may let the run wait.
+    annotation names `Wait` or `Ask` may let the run wait; one that names `FanOut` may start runs of
+    other workflows.
     Raises WorkflowError if the declaration is wrong, for example if it declares no effect.
 
     Example:

@@ -109,23 +109,24 @@ async def answer_question(
 
     `value` is a JSON value of the type that the question asks for. `principal` is the person; None
     is an operator, who may answer for anyone. `request` and `claims` as in `answer`. Raises
-    InvalidAnswer, and the run goes on waiting, NotFound, also if another person is asked, TooLate
+    InvalidAnswer, and the run still waits, NotFound, also if another person is asked, TooLate
     if no such question waits or its time is over, and Conflict as `answer` does.
     """
     thread = fold((await services.retry(lambda: services.store.load(run.thread))).entries)
-    text = _check_answer(run, thread, call, value, principal)
+    asked, text = _check_answer(run, thread, call, value, principal)
 
     def events(waiting: Call, _: Thread) -> tuple[Event, ...]:
         ended = WaitEnded(waiting.id, "answer", by)
         return ended, ToolSucceeded(waiting.id, waiting.tool, text)
 
-    await _answer_call(services, run, call, "waiting", events, request, claims=claims)
+    # The call that was checked: meanwhile the run may ask another person something else.
+    await _answer_call(services, run, asked, "waiting", events, request, claims=claims)
 
 
 def _check_answer(
     run: RunId, thread: Thread, call: CallId | None, value: Any, principal: str | None
-) -> str:
-    """Return the answer to the run's question as JSON, before the run is touched."""
+) -> tuple[CallId, str]:
+    """Return the call that asks, and the answer as JSON, before the run is touched."""
     if thread.run != run.ordinal:
         raise TooLate(f"run {run} is over")
     waiting = _waiting_calls(thread, call, "waiting")
@@ -134,7 +135,7 @@ def _check_answer(
     wait = cast("WaitStarted", waiting[0].wait)
     if principal not in (None, wait.person or thread.principal):
         raise NotFound(f"no question for {principal} in run {run}")
-    return check_answer(wait.schema, value)
+    return waiting[0].id, check_answer(wait.schema, value)
 
 
 async def settle(

@@ -24,7 +24,7 @@ from twelvefold.core.answers import encode_value, make_signal_key
 from twelvefold.errors import StoreRefused
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
 from twelvefold.services.store.new_runs import encode_event, start_child
-from twelvefold.services.store.signals import reserve_values, send_signal
+from twelvefold.services.store.signals import reserve_values, send_signal, wake_receivers
 from twelvefold.services.store.sql_text import (
     convert_value,
     reject_commits,
@@ -106,6 +106,7 @@ class SQLTransaction(SQLReadOnly):
         super().__init__(connection, get_bridge)
         self._statements = statements
         self.signalled: set[str] = set()
+        self._sent: list[str] = []
 
     async def execute(self, statement: "str | Executable", /, **values: Any) -> int:
         if isinstance(statement, str):
@@ -126,6 +127,7 @@ class SQLTransaction(SQLReadOnly):
         )
         if is_first:
             self.signalled.add(workflow)
+            self._sent.append(to.id)
         return is_first
 
     def _signal_sender(self) -> str:
@@ -144,6 +146,15 @@ class SQLTransaction(SQLReadOnly):
         """Flush the ORM session."""
         if self._bridged is not None:
             await self._bridged.flush()
+
+    async def finish(self) -> None:
+        """Flush, and wake the runs that wait for events of this transaction, before the commit.
+
+        Their rows are locked only now: the processes that hold these runs renew their leases.
+        """
+        await self.flush()
+        for signal in self._sent:
+            await wake_receivers(self._connection, self._statements, signal)
 
 
 class SQLStepTransaction(SQLTransaction):
@@ -225,16 +236,17 @@ class SQLStepTransaction(SQLTransaction):
             return
         to = SignalKey(self._change.workflow, self._change.principal, event.event)
         run = self._change.lease.run
-        self._connection.defer(self._statements["reserve_signal"], reserve_values(to))
+        reserved = reserve_values(self._connection, to)
+        self._connection.defer(self._statements["reserve_signal"], reserved)
         values = {"signal": to.id, "thread": run.thread, "ordinal": run.ordinal}
         self._connection.defer(self._statements["add_signal_wait"], values)
 
     async def finish(self) -> None:
-        """Flush before the commit. Raises StoreRefused if an announced entry is missing.
+        """Prepare the commit. Raises StoreRefused if an announced entry is missing.
 
         The fence has moved the thread's head by all that were announced.
         """
-        await self.flush()
+        await super().finish()
         if self._missing:
             _raise_gap(self._missing, 0)
 

@@ -190,8 +190,11 @@ class Journal:
             case ToolFailed(failure=failure, message=message, error=error):
                 details = {"failure": failure, "result": shorten_result(message, self._outputs)}
                 return details | {"error": msgspec.to_builtins(error)} if error else details
-            case ApprovalAnswered(approved=approved, by=by, reason=reason):
-                return {"approved": approved, "by": by, "reason": reason}
+            case ApprovalAsked(expires_us=expires_us) if expires_us:
+                return {"expires_at": expires_us / _SECOND_US}
+            case ApprovalAnswered(approved=approved, by=by, reason=reason, arguments=arguments):
+                answer = {"approved": approved, "by": by, "reason": reason}
+                return answer | {"arguments_given": arguments} if arguments else answer
             case OutcomeSettled(settled=settled, by=by, result=result):
                 shown = shorten_result(result, self._outputs)
                 return {"settled": settled, "by": by, "result": shown}
@@ -201,9 +204,10 @@ class Journal:
             case ChildAsked():
                 asked: Json = msgspec.to_builtins(event)
                 tool, arguments = asked.pop("tool"), asked.pop("arguments", "")
-                return asked | {"child_tool": tool, "child_arguments": arguments}
+                child = {"child_run": asked.pop("run"), "child_tool": tool}
+                return asked | child | {"child_arguments": arguments}
             case ChildAnswered(run=run, child_call=child_call, by=by, approved=approved):
-                answered: Json = {"run": run, "child_call": child_call, "by": by}
+                answered: Json = {"child_run": run, "child_call": child_call, "by": by}
                 return answered | ({"approved": approved} if event.is_approval else {})
             case _:
                 return {}

@@ -19,6 +19,7 @@ from twelvefold.errors import (
     Conflict,
     ConversationTooLarge,
     InputRefused,
+    MigrationUnfinished,
     NotFound,
     RequestError,
     StaleRun,
@@ -131,7 +132,7 @@ def api_error(error: Exception, *, may_repeat: bool) -> ApiError:
             return ApiError(409, str(error), code="conflict", wait_s=1)
         case RequestError():
             return ApiError(400, str(error))
-        case StepUnderWay():
+        case StepUnderWay() | MigrationUnfinished():
             return _unavailable(str(error), may_repeat)
         case StoreUnavailable():
             return _unavailable("the database does not answer; try again in a moment", may_repeat)

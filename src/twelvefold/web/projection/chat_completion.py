@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from twelvefold.web.http import ApiError
 from twelvefold.web.projection.stop_sequences import StopFilter, cut_at_stop
-from twelvefold.web.schemas import Json
+from twelvefold.web.schemas import QUESTION, Json
 
 SEPARATOR = "\n\n"
 """Between two messages of one turn, which are one text in a completion."""
-NO_APPROVAL = (
-    "This needs a person's approval of {name}, which Chat Completions cannot carry; "
-    "use the Responses API."
+NO_PERSON = (
+    "This needs a person's {answer}, which Chat Completions cannot carry; use the Responses API."
 )
 _FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
@@ -28,10 +27,18 @@ def error_of(response: Json) -> str:
     return str((response["error"] or {}).get("message") or f"the run was {status}")
 
 
-def tool_to_approve(response: Json) -> str:
-    """Return the tool that waits for approval; "" if none does."""
-    requests = (item for item in response["output"] if item["type"] == "mcp_approval_request")
-    return next((str(item["name"]) for item in requests), "")
+def find_person_needed(response: Json) -> str:
+    """Return that the run waits for a person, as a text of the answer; "" if it does not."""
+    for item in response["output"]:
+        if item["type"] == "mcp_approval_request":
+            return NO_PERSON.format(answer=f"approval of {item['name']}")
+        if _is_question(item):
+            return NO_PERSON.format(answer=f"answer to {item['name']}")
+    return ""
+
+
+def _is_question(item: Json) -> bool:
+    return item["type"] == "function_call" and str(item["call_id"]).startswith(QUESTION)
 
 
 # --- whole ----------------------------------------------------------------------------------------
@@ -63,8 +70,8 @@ def _message_texts(response: Json, stop: Sequence[str]) -> tuple[list[str], bool
         texts += [text] if text else []
         if stopped:
             return texts, True
-    if name := tool_to_approve(response):
-        texts.append(NO_APPROVAL.format(name=name))
+    if needed := find_person_needed(response):
+        texts.append(needed)
     return texts, False
 
 
@@ -85,7 +92,7 @@ def _calls(response: Json) -> list[Json]:
     return [
         {"id": item["call_id"], "type": "function", "function": _function(item, item["arguments"])}
         for item in response["output"]
-        if item["type"] == "function_call"
+        if item["type"] == "function_call" and not _is_question(item)
     ]
 
 
@@ -160,7 +167,7 @@ class Chunks:
                 yield from self._content("refusal", event["delta"])
             case "response.output_item.done":
                 yield from self._content("content", self._text.end())
-            case "response.function_call_arguments.delta":
+            case "response.function_call_arguments.delta" if event["output_index"] in self._calls:
                 yield self._call(event["output_index"], {"arguments": event["delta"]})
             case _:
                 pass
@@ -169,7 +176,7 @@ class Chunks:
         if item["type"] == "message":
             # Stop sequences apply to each message: the separator is not the model's text.
             self._text, self._is_new_message = StopFilter(self._stop), self._has_text
-        elif item["type"] == "function_call":
+        elif item["type"] == "function_call" and not _is_question(item):
             self._calls[index] = len(self._calls)
             fields = {"id": item["call_id"], "type": "function"}
             yield self._call(index, _function(item, ""), **fields)
@@ -190,10 +197,10 @@ class Chunks:
             yield ApiError(500, error, code="server_error").body
             return
         stopped = self._text.stopped
-        name = tool_to_approve(response)
-        if name and not stopped:
+        needed = find_person_needed(response)
+        if needed and not stopped:
             separator = SEPARATOR if self._has_text else ""
-            yield self.chunk({"content": separator + NO_APPROVAL.format(name=name)})
+            yield self.chunk({"content": separator + needed})
         yield self.chunk({}, "stop" if stopped else _finish_reason(response))
         if self._with_usage:
             yield self._head | {"choices": [], "usage": _usage(response)}

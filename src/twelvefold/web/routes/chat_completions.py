@@ -12,7 +12,12 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.errors import ServiceFault
 from twelvefold.web.http import ApiError, json_response, principal_of, release_soon
-from twelvefold.web.projection.chat_completion import Chunks, completion, error_of, tool_to_approve
+from twelvefold.web.projection.chat_completion import (
+    Chunks,
+    completion,
+    error_of,
+    find_person_needed,
+)
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, read_supervised, wait_for_end
 from twelvefold.web.schemas import ChatRequest, json_body, parse_chat
@@ -45,8 +50,8 @@ async def create(request: Request) -> Response:
 
 
 async def _cancel_waiting(web: Web, started: StartedRun) -> None:
-    """Cancel a run that waits for approval, which no client could give."""
-    if tool_to_approve(started.reader.projection.response()):
+    """Cancel a run that waits for a person, whose answer no client could send."""
+    if find_person_needed(started.reader.projection.response()):
         await web.cancel(started.run)
 
 

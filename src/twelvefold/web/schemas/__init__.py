@@ -33,12 +33,10 @@ from twelvefold.web.schemas.items import (
     plain_items,
     reject_unaccepted,
 )
+from twelvefold.web.schemas.named_models import chosen_model, model_names, workflow_of
 from twelvefold.web.schemas.responses import (
     TurnRequest,
-    chosen_model,
-    model_names,
     parse_turn,
-    workflow_of,
 )
 from twelvefold.web.schemas.signals import SendSignal
 from twelvefold.web.schemas.types import (

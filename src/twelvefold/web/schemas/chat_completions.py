@@ -22,15 +22,14 @@ from twelvefold.web.schemas.decode import (
     parse_idempotency_key,
 )
 from twelvefold.web.schemas.items import Function
+from twelvefold.web.schemas.named_models import chosen_model, workflow_of
 from twelvefold.web.schemas.responses import (
     AcceptedInputs,
     TurnRequest,
     check_choice,
     check_format,
     check_names,
-    chosen_model,
     text_alone,
-    workflow_of,
 )
 from twelvefold.web.schemas.types import (
     PASSED,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from tests.acceptance.chaos.scenes.broker import BrokerKilled, MessagesDoubled, QueuePurged
 from tests.acceptance.chaos.scenes.clusters import GaleraIsolated, GaleraKilled, PrimaryKilled
 from tests.acceptance.chaos.scenes.database import AccountLimit, DiskFull, ServerFull, ServerKilled
+from tests.acceptance.chaos.scenes.families import ChildrenKilled, OwnStage, WaitsKilled
 from tests.acceptance.chaos.scenes.mail import MailDies, MailRefused, MailSlow
 from tests.acceptance.chaos.scenes.model import ModelBusy, ModelCuts, ModelHangs
 from tests.acceptance.chaos.scenes.network import (
@@ -23,7 +24,7 @@ from tests.acceptance.chaos.scenes.processes import (
 )
 from tests.acceptance.chaos.scenes.scene import Scene
 
-__all__ = ["Scene", "scenes"]
+__all__ = ["OwnStage", "Scene", "scenes"]
 
 
 def scenes(*, mount: bool) -> dict[str, Callable[[], Scene]]:
@@ -31,6 +32,8 @@ def scenes(*, mount: bool) -> dict[str, Callable[[], Scene]]:
     return {
         NoFault.name: NoFault,
         KilledEverySecond.name: KilledEverySecond,
+        ChildrenKilled.name: ChildrenKilled,
+        WaitsKilled.name: WaitsKilled,
         RollingSigterm.name: RollingSigterm,
         LoopBlocked.name: LoopBlocked,
         ClockOff.name: ClockOff,

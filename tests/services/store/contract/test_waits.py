@@ -12,6 +12,7 @@ from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.core.ports import Append, Lease, SignalKey, Store, WaitCondition
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import NotFound
+from twelvefold.services.store.sqlite.store import SQLiteStore
 
 PAID = SignalKey("academy", "ann", "paid")
 STARTED = WaitStarted(CallId("2.0"), "pay", event="paid")
@@ -145,6 +146,24 @@ async def test_a_tool_s_event_is_sent_with_its_commit(store: Store) -> None:
     assert await found(store) == [lease.run]
     sent = (await store.wait_state(lease.run, [PAID.id])).signals[PAID.id]
     assert (sent.payload, sent.sender) == ('{"amount":12}', str(sender.run))
+
+
+async def test_an_event_of_a_long_transaction_blocks_no_lease_of_its_receivers(
+    store: Store, rival: Store
+) -> None:
+    """A run that waits for it may be in the middle of another call."""
+    if isinstance(store, SQLiteStore):
+        pytest.skip("a transaction locks the whole database")
+    lease = await begins_to_wait(store)
+    sender = await leased(store)
+
+    async with store.append(Append(sender, 1, 1)) as tx:
+        assert await tx.signal("academy", "ann", "paid")
+        async with asyncio.timeout(5):
+            assert not await rival.renew(lease, 30.0)
+        await tx.record([finished()])
+
+    assert (await store.wait_state(lease.run)).wakes == 1
 
 
 async def test_an_event_outside_a_step_has_no_sender(store: Store) -> None:

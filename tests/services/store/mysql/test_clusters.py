@@ -20,11 +20,15 @@ from tests.services.store.builders import (
     queued,
     seats,
 )
-from twelvefold.core.ids import RunId
-from twelvefold.core.ports import Append, Claim, Store
+from twelvefold.core.events import WaitStarted
+from twelvefold.core.ids import CallId, RunId
+from twelvefold.core.ports import Append, Claim, Lease, SignalKey, Store, WaitCondition
+from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import NotFound, StaleRun, StoreUnavailable
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import HEAD, migrate
+
+PAID = SignalKey("academy", "ann", "paid")
 
 pytestmark = [pytest.mark.mysql, pytest.mark.slow]
 
@@ -109,6 +113,41 @@ async def test_a_step_and_a_claim_on_two_nodes_do_not_both_commit(nodes: list[St
         has_entry = len(await journal(nodes[0], lease.run.thread)) == 2
         assert has_entry is (number in await seats(nodes[0]))
         assert has_entry is (claim is None)
+
+
+async def test_an_event_that_is_sent_on_one_node_wakes_a_run_that_begins_to_wait_on_another(
+    nodes: list[Store],
+) -> None:
+    """Both transactions write the event's row, which an earlier run has made: one is repeated."""
+    await begins_to_wait(nodes[0])
+    lease: Lease | None = None
+
+    async def send() -> None:
+        nonlocal lease
+        async with nodes[1].write() as tx:
+            assert await tx.signal(PAID.workflow, PAID.principal, PAID.key)
+            if lease is None:
+                lease = await begins_to_wait(nodes[0])
+                assert (await nodes[0].wait_state(lease.run, [PAID.id])).signals == {}
+                await append(nodes[0], lease, 2, status="waiting", wait=WaitCondition(None, 0))
+
+    await retry_unavailable(send)
+
+    assert lease is not None
+    assert (await nodes[0].wait_state(lease.run, [PAID.id])).wakes == 1
+    assert (await nodes[0].run(lease.run)).status == "queued"
+
+
+async def begins_to_wait(node: Store) -> Lease:
+    lease = await leased(node)
+    change = Append(lease, 1, 1, workflow=PAID.workflow, principal=PAID.principal)
+
+    async def begin() -> None:
+        async with node.append(change) as tx:
+            await tx.record([WaitStarted(CallId("2.0"), "pay", event=PAID.key)])
+
+    await retry_unavailable(begin)
+    return lease
 
 
 async def claimed(node: Store, run: RunId) -> Claim | None:

@@ -1,9 +1,10 @@
 -- Statements whose form in MySQL and MariaDB differs.
 
--- reserve_signal: makes the row of an event, or locks the one that exists
+-- reserve_signal: makes the row of an event, or locks the one that exists. Locks end at the node in a cluster
+-- with several writers. There :write_fence is 1, and the commit checks the changed row
 INSERT INTO signals (id, workflow, principal, event_key, payload, sender, created_at, sent_at)
 VALUES (:signal, :workflow, :principal, :event_key, NULL, NULL, {now_us}, NULL)
-    ON DUPLICATE KEY UPDATE id = id
+    ON DUPLICATE KEY UPDATE created_at = created_at + :write_fence
 
 -- add_signal_wait: a run waits for an event; a repetition changes nothing
 INSERT INTO signal_waits (signal_id, thread_id, ordinal) VALUES (:signal, :thread, :ordinal)

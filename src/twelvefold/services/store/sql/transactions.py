@@ -57,6 +57,6 @@ class Transactions(Database):
             tx = SQLTransaction(db, self._get_bridge, self._sql)
             try:
                 yield tx
-                await tx.flush()
+                await tx.finish()
             finally:
                 await tx.close()

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from twelvefold.core import RunId, RunStatus, SentSignal, SignalKey, ThreadId, WaitState
 from twelvefold.errors import NotFound
 from twelvefold.services.store.connection import Connection
-from twelvefold.services.store.signals import send_signal
+from twelvefold.services.store.signals import send_signal, wake_receivers
 from twelvefold.services.store.sql.base import Database, expand_list, in_batches, run_key
 
 
@@ -49,4 +49,7 @@ class Waits(Database):
 
     async def signal(self, to: SignalKey, payload: str, sender: str) -> bool:
         async with self._transaction() as db:
-            return await send_signal(db, self._sql, to, payload, sender)
+            is_first = await send_signal(db, self._sql, to, payload, sender)
+            if is_first:
+                await wake_receivers(db, self._sql, to.id)
+            return is_first

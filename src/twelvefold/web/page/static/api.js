@@ -69,6 +69,13 @@ export const deleteConversation = (id) => request("DELETE", conversation(id));
 export const cancelConversation = (id) => write(`${conversation(id)}/cancel`);
 export const forkConversation = (id, position) => write(`${conversation(id)}/fork`, { position });
 
+/** Send a request whose response another stream shows; returns when the server has accepted it. */
+export async function sendAnswer(value, idempotencyKey) {
+  const body = JSON.stringify({ ...value, stream: true });
+  const answer = await request("POST", "v1/responses", { body, headers: { "idempotency-key": idempotencyKey } });
+  await answer.body?.cancel();
+}
+
 /** Return all items of a conversation, oldest first. */
 export async function items(id) {
   const pages = (after) => ({ order: "asc", limit: 100, ...(after && { after }) });

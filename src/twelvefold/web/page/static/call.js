@@ -1,6 +1,7 @@
 // A tool call: its name and arguments in one line, and its result, which opens on click.
 import { exact, h, put, visuallyHidden } from "./dom.js";
 import { formatTook } from "./format.js";
+import { waitClause } from "./waits.js";
 import { resultValue, summarize } from "./value.js";
 
 const STATES = {
@@ -42,14 +43,33 @@ export class Call {
     put(this.arguments, exact(summarize(text)));
   }
 
-  /** Show the duration and the kind of effect, which only the journal has. */
+  /** Show what only the journal has: what the call waits for, its duration, the kind of effect. */
   applyEntry(entry) {
+    if (entry.type === "WaitStarted") return this.showWait(`waiting ${waitClause(entry)}`);
+    if (entry.type === "ChildrenStarted") return this.showWait("");
+    if (entry.type !== "ToolSucceeded" && entry.type !== "ToolFailed") return;
+    delete this.node.dataset.wait;
     if (entry.took_ms) put(this.took, formatTook(entry));
     const failed = entry.type === "ToolFailed";
     const [word = "", description = ""] = failed ? [entry.failure] : (EFFECTS[entry.effect] ?? []);
     put(this.effect, entry.error ? `${entry.error.type}: ${entry.error.message}` : word);
     this.effect.title = description;
     this.node.dataset.effect = failed ? "failed" : entry.effect;
+  }
+
+  showWait(text) {
+    if (this.node.dataset.status !== "in_progress") return;
+    this.node.dataset.wait = text ? "event" : "runs";
+    put(this.effect, text);
+  }
+
+  /** Show the runs that the call has started, below it. */
+  showRuns(nodes) {
+    if (!this.tree) {
+      this.tree = h("ul", { class: "tree", "aria-label": "Runs that this call has started" });
+      this.node.after(this.tree);
+    }
+    this.tree.append(...nodes);
   }
 }
 

@@ -44,9 +44,10 @@ export class Composer {
     this.attachments.restore([...parts, ...this.attachments.parts]);
   }
 
-  /** Set the state: `ready`, `busy` during a response, `stopping`, or `waiting` for approval. */
-  setState(state) {
+  /** Set the state: `ready`, `busy` during a response, `stopping`, or `waiting` for an answer. */
+  setState(state, hint = "") {
     this.state = state;
+    this.hint.textContent = hint;
     this.render();
   }
 
@@ -58,6 +59,5 @@ export class Composer {
     // Not the attribute `disabled`: a focused button would lose the focus.
     const idle = this.state === "ready" && !this.isComplete;
     this.button.setAttribute("aria-disabled", String(idle || ["waiting", "stopping"].includes(this.state)));
-    this.hint.textContent = this.state === "waiting" ? "Allow or deny the request above first." : "";
   }
 }

@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { announce } from "./announce.js";
 import { deletePending, loadPending, newIdempotencyKey, savePending } from "./pending.js";
+import { isQuestion } from "./question.js";
 import { responseEvents } from "./stream.js";
 
 const ACTIVE = new Set(["queued", "running"]);
@@ -13,9 +14,10 @@ const INCOMPLETE_REASONS = {
 const inputOf = (content) => (typeof content === "string" ? content : [{ role: "user", content }]);
 
 /**
- * `listener` has four callbacks: `onChange()` after a change of state, `onEvent(event)` when the
- * journal has grown, `onConnection(error)` when the connection is lost (null when it is back), and
- * `onCreated(id)` when a new conversation has its id.
+ * `listener` has six callbacks: `onChange()` after a change of state, `onEvent(event)` when the
+ * journal has grown, `onConnection(error)` when the connection is lost (null when it is back),
+ * `onCreated(id)` when a new conversation has its id, `onAnswered()` after an answer for a
+ * sub-workflow, and `onReload()` when the same conversation is loaded again, without its journal.
  */
 export class Conversation {
   constructor(thread, listener) {
@@ -49,12 +51,14 @@ export class Conversation {
 
   /** Load a conversation and follow its active response. */
   async open(id) {
+    const isReload = this.id === id;
     this.close();
     const controller = (this.controller = new AbortController());
     const [resource, items] = await Promise.all([api.readConversation(id), api.items(id)]);
     if (controller.signal.aborted) return;
     this.thread.clear();
     this.resource = resource;
+    if (isReload) this.listener.onReload();
     items.forEach((item) => this.thread.put(item));
     this.thread.scrollToEnd();
     this.listener.onChange();
@@ -69,7 +73,9 @@ export class Conversation {
       return this.follow({ id: response }, controller);
     }
     if (pending) return this.resend(pending, controller);
-    if (status !== "waiting") this.thread.closeApprovals();
+    // What it waits for is no answer to a form of its own: a time, an event, or other runs.
+    if (status === "waiting" && response && !this.thread.openForm) return this.follow({ id: response }, controller);
+    if (status !== "waiting") this.thread.closeForms();
     if (response && status !== "completed") {
       this.showOutcome(await api.response(response));
       this.listener.onChange();
@@ -119,17 +125,25 @@ export class Conversation {
     this.listener.onCreated(this.id);
   }
 
-  async answerApproval(request, approve, reason) {
-    const item = { type: "mcp_approval_response", approval_request_id: request, approve };
+  /** Send the answer to a request for approval or a question, an item of the API. */
+  async answer(item) {
+    const id = item.approval_request_id ?? item.call_id;
+    const close = () => this.thread.view(id)?.closeWith(item);
     try {
-      await this.send([reason ? { ...item, reason } : item], this.resource.model, () =>
-        this.thread.view(request)?.close(approve, reason),
-      );
+      if (this.isBusy) await this.answerBelow(item, close);
+      else await this.send([item], this.resource.model, close);
     } catch (error) {
       if (error.code !== "approval_not_pending") throw error;
       announce("This request has already been answered");
       await this.open(this.id);
     }
+  }
+
+  /** Answer for a sub-workflow. The stream that is open shows what follows. */
+  async answerBelow(item, onAccepted) {
+    await api.sendAnswer({ model: this.resource.model, conversation: this.id, input: [item] }, newIdempotencyKey());
+    onAccepted();
+    this.listener.onAnswered();
   }
 
   async send(input, model, onCreated) {
@@ -215,12 +229,13 @@ export class Conversation {
     if (item.type === "mcp_approval_request") {
       announce(`${item.name} requires your approval. Press Alt A to go to the request`);
     }
+    if (isQuestion(item)) announce(`${view.text} Press Alt A to answer`);
   }
 
   /** Record how a response ended, and add a notice unless it completed. */
   showOutcome(response) {
-    const requestsApproval = response.output.some((item) => item.type === "mcp_approval_request");
-    const isWaiting = requestsApproval && response.status === "completed" && this.thread.openApproval;
+    const asks = response.output.some((item) => item.type === "mcp_approval_request" || isQuestion(item));
+    const isWaiting = asks && response.status === "completed" && this.thread.openForm;
     const status = isWaiting ? "waiting" : response.status;
     this.resource = { ...this.resource, response: response.id, status };
     const reason = INCOMPLETE_REASONS[response.incomplete_details?.reason];

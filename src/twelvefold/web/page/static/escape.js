@@ -20,9 +20,17 @@ export const escape = (text) => joined(segments(text));
 /** Return a text of several lines: line breaks stay, and joiners that a script or an emoji needs. */
 export const escapeProse = (text) => joined(proseSegments(text));
 
+/** Return a line of JSON with invisible characters as JSON escapes them: `\u202e`, a pair beyond U+FFFF. */
+export const jsonEscaped = (text) =>
+  segments(text)
+    .map((part) => (part.escaped ? part.source.replace(/[^]/g, jsonEscapeOf) : part.text))
+    .join("");
+
+const jsonEscapeOf = (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
 const joined = (parts) => parts.map((part) => part.text).join("");
 
-/** Return the parts of a text in order as `{ text, escaped }`: unchanged text, or one escape. */
+/** Return the parts of a text in order as `{ text, escaped }`: unchanged text, or one escape of `source`. */
 export const segments = (text) => split(text, NONE, NONE);
 
 /** Return the parts of a text of several lines. */
@@ -41,7 +49,7 @@ function split(text, keep, joiners) {
     else if (!hidden && !mark) marksLeft = CARRIES_MARKS.test(one) ? MAX_MARKS : 0;
     else {
       if (plain) parts.push({ text: plain, escaped: false });
-      parts.push({ text: escapeOf(one), escaped: true });
+      parts.push({ text: escapeOf(one), escaped: true, source: one });
       plain = "";
       marksLeft = 0;
       continue;

@@ -17,6 +17,13 @@ export function shortTime(seconds) {
   return (isToday ? HOUR : DAY).format(date);
 }
 
+/** Return a time to come: the hour and minute, with the day unless it is today. */
+export function untilTime(seconds) {
+  const date = dateOf(seconds);
+  const isToday = date.toDateString() === new Date().toDateString();
+  return isToday ? HOUR.format(date) : `${DAY.format(date)}, ${HOUR.format(date)}`;
+}
+
 /** Return the duration of a journal entry; entries of one transaction have the same time. */
 export function formatTook(entry) {
   if (entry.took_ms === null || entry.took_ms === undefined) return "";

@@ -1,9 +1,10 @@
 // The journal panel: every entry of the conversation, with tokens and duration.
 import * as api from "./api.js";
 import { h, indented } from "./dom.js";
-import { formatCount, formatDuration, formatTook, fullTime, plural, shortTime } from "./format.js";
+import { formatCount, formatDuration, formatTook, fullTime, plural, shortTime, untilTime } from "./format.js";
 import { textOf } from "./message.js";
 import { prettyJson } from "./value.js";
+import { waitClause } from "./waits.js";
 
 const READ_DELAY_MS = 120;
 const EFFECTS = {
@@ -14,7 +15,7 @@ const EFFECTS = {
 };
 
 export class Journal {
-  /** The button of an entry calls `fork(position)`; `onEntries` gets each batch of new entries. */
+  /** The button of an entry calls `fork(position)`, if given; `onEntries` gets new entries. */
   constructor({ list, totals, empty }, { fork, onEntries }) {
     this.list = list;
     this.totals = totals;
@@ -115,6 +116,7 @@ export class Journal {
       "Fork",
       h("span", { class: "visually-hidden" }, ` from ${name}`),
     );
+    if (!this.fork) fork.hidden = true;
     const meta = [
       h("span", {}, note),
       entry.inherited ? h("span", { class: "inherited" }, "inherited") : null,
@@ -156,9 +158,15 @@ function describe(entry) {
     case "ToolFailed":
       return step(tool(entry), failureNote(entry.failure), argumentsOf(entry), resultOf(entry), exceptionOf(entry.error));
     case "ApprovalAsked":
-      return step(["Approval: ", tool(entry)], "requested; the run waits", argumentsOf(entry));
+      return step(["Approval: ", tool(entry)], `requested; the run waits${entry.expires_at ? ` until ${untilTime(entry.expires_at)}` : ""}`, argumentsOf(entry));
     case "ApprovalAnswered":
-      return step(entry.approved ? "Allowed" : "Denied", `by ${entry.by}`, reasonOf(entry));
+      return describeAnswer(entry);
+    case "WaitStarted":
+      return step(["Waiting: ", tool(entry)], waitNote(entry), entry.question ? block("Question", entry.question) : []);
+    case "WaitEnded":
+      return step(`Wait ended: ${entry.reason}`, entry.by ? `by ${entry.by}` : "");
+    case "ChildrenStarted":
+      return step(["Runs started: ", tool(entry)], plural(entry.runs.length, "run"), argumentsOf(entry));
     case "OutcomeUnknown":
       return step(["Outcome unknown: ", tool(entry)], "the process ended during the call", argumentsOf(entry));
     case "OutcomeSettled":
@@ -170,6 +178,15 @@ function describe(entry) {
   }
 }
 
+function describeAnswer(entry) {
+  if (!entry.by) return step("Expired", "not answered in time");
+  const edited = entry.arguments_given;
+  const details = edited ? block("Changed arguments", indented(prettyJson(edited))) : [];
+  const title = entry.approved ? (edited ? "Allowed with other arguments" : "Allowed") : "Denied";
+  return step(title, `by ${entry.by}`, details, reasonOf(entry));
+}
+
+const waitNote = (entry) => (entry.question ? "for an answer" : waitClause(entry));
 const reasonOf = (entry) => (entry.reason ? block("Reason", entry.reason) : []);
 const failureNote = (kind) => (kind === "refused" ? "refused, no changes" : `failed: ${kind}`);
 

@@ -74,3 +74,20 @@ function enclosed(open, parts, close, indent, depth) {
   const line = (level) => `\n${" ".repeat(indent * level)}`;
   return open + line(depth + 1) + parts.join(`,${line(depth + 1)}`) + line(depth) + close;
 }
+
+/** Return whether a text is JSON. */
+export function isJson(text) {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Return the part of a JSON document that a reference such as `#/$defs/Colour` names; {} if none. */
+export function pointer(root, reference) {
+  const steps = reference.replace(/^#\/?/, "").split("/").filter(Boolean);
+  const unescape = (step) => decodeURIComponent(step).replaceAll("~1", "/").replaceAll("~0", "~");
+  return steps.reduce((value, step) => value?.[unescape(step)], root) ?? {};
+}

@@ -6,7 +6,7 @@ import { shortTime } from "./format.js";
 const STATUS_LABELS = {
   queued: "Queued",
   running: "Running",
-  waiting: "Waiting for approval",
+  waiting: "Waiting",
   failed: "Failed",
   incomplete: "Incomplete",
   cancelled: "Stopped",

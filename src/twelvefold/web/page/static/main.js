@@ -6,17 +6,27 @@ import { Conversation } from "./conversation.js";
 import { byId, h, put } from "./dom.js";
 import { escape } from "./escape.js";
 import { examplesFor } from "./examples.js";
+import { Family } from "./family.js";
 import { Journal } from "./journal.js";
 import { deleteKey, keepLoginOpen, key } from "./key.js";
 import { ConversationList } from "./list.js";
 import { initPanels, isNarrow, showPanel, toggleJournal } from "./panels.js";
+import { Question } from "./question.js";
 import { listenToShortcuts } from "./shortcuts.js";
 import { reconnectNow } from "./stream.js";
 import { Thread } from "./thread.js";
 
-const answerApproval = (request, approve, reason) =>
-  withErrors(conversation.answerApproval(request, approve, reason));
-const thread = new Thread(byId("thread"), byId("scroller"), byId("scroll-to-end"), answerApproval);
+const family = new Family({
+  onEntries: (entries, child) => {
+    thread.applyEntries(entries, child);
+    if (childJournal.id === child.id) showChildJournal(child.id);
+    render();
+  },
+});
+const thread = new Thread(byId("thread"), byId("scroller"), byId("scroll-to-end"), {
+  answer,
+  addRuns: (entry) => family.add(entry),
+});
 const list = new ConversationList({
   list: byId("conversations"),
   more: byId("load-more"),
@@ -24,7 +34,11 @@ const list = new ConversationList({
 });
 const journal = new Journal(
   { list: byId("entries"), totals: byId("totals"), empty: byId("no-entries") },
-  { fork, onEntries: (entries) => thread.applyEntries(entries) },
+  { fork, onEntries: applyEntries },
+);
+const childJournal = new Journal(
+  { list: byId("child-entries"), totals: byId("child-totals"), empty: byId("no-child-entries") },
+  { fork: null, onEntries: () => {} },
 );
 const conversation = new Conversation(thread, {
   onChange: render,
@@ -34,6 +48,13 @@ const conversation = new Conversation(thread, {
     history.pushState(null, "", `#${id}`);
     journal.show(id);
     list.select(id);
+    family.clear(id);
+  },
+  onAnswered: () => family.refresh(),
+  onReload: () => {
+    family.clear(conversation.id);
+    journal.show(null);
+    journal.show(conversation.id);
   },
 });
 const composer = new Composer(
@@ -66,6 +87,17 @@ async function sendMessage(text, parts = []) {
   }
 }
 
+/** Answer a request or a question. Its form shows the problems of the answer itself. */
+async function answer(item) {
+  showError(null);
+  try {
+    await conversation.answer(item);
+  } catch (error) {
+    if (error.status !== 400) showError(error);
+    throw error;
+  }
+}
+
 async function stop() {
   if (conversation.isBusy && conversation.id) await withErrors(conversation.cancel());
 }
@@ -95,7 +127,10 @@ async function deleteConversation() {
 async function openFromAddress() {
   showError(null);
   showConnection(null);
-  const id = location.hash.slice(1) || null;
+  const [id, child = null] = location.hash ? location.hash.slice(1).split("/") : [null];
+  showChildJournal(child);
+  if (id !== null && id === conversation.id) return;
+  family.clear(id);
   journal.show(id);
   list.select(id);
   if (!id) return conversation.startNew();
@@ -106,6 +141,26 @@ async function openFromAddress() {
     if (error.status === 404) conversation.startNew();
     showError(error);
   }
+}
+
+/** Show the journal of a run that the conversation has started; null shows the conversation's. */
+function showChildJournal(id) {
+  byId("own-journal").hidden = id !== null;
+  byId("child-journal").hidden = id === null;
+  byId("totals").hidden = id !== null;
+  byId("child-totals").hidden = id === null;
+  byId("journal-back").hidden = id === null;
+  byId("journal-back").href = `#${location.hash.slice(1).split("/")[0]}`;
+  put(byId("journal-title"), id === null ? "Journal" : `Journal of ${family.name(id) || "a sub-workflow"}`);
+  childJournal.show(id);
+}
+
+/** Pass entries of the conversation's journal to its thread. */
+function applyEntries(entries) {
+  const before = thread.waitingText;
+  thread.applyEntries(entries);
+  if (thread.waitingText && thread.waitingText !== before) announce(thread.waitingText);
+  render();
 }
 
 // State of the page
@@ -121,13 +176,27 @@ function composerState({ isStopping, isBusy, isWaiting }) {
   return isWaiting ? "waiting" : "ready";
 }
 
+/** Return which form has to be answered first, "" if there is none. */
+function hintText() {
+  const form = thread.openForm;
+  if (!form || !(conversation.isBusy || conversation.isWaiting)) return "";
+  return form instanceof Question ? "Answer the question above first." : "Allow or deny the request above first.";
+}
+
+function workingText() {
+  if (thread.openForm) return "Waiting for your answer";
+  return thread.waitingText || "Working";
+}
+
 function render() {
   const { isBusy, resource, id } = conversation;
-  composer.setState(composerState(conversation));
+  composer.setState(composerState(conversation), hintText());
   byId("attach").hidden = !acceptsByModel.get(resource?.model || byId("model").value)?.length;
   thread.isStreaming = isBusy;
   byId("welcome").hidden = !thread.isEmpty || isBusy || id !== null;
   byId("working").hidden = !isBusy || thread.list.querySelector(".streaming") !== null;
+  put(byId("working-text"), workingText());
+  byId("working").classList.toggle("waits", workingText() !== "Working");
   byId("scroller").setAttribute("aria-busy", String(isBusy));
   const title = (id && (list.title(id) || resource?.title)) || "New conversation";
   put(byId("title"), title);
@@ -195,6 +264,10 @@ function listen() {
     readList().catch(() => {});
     conversation.refresh().catch(() => {});
   });
+  byId("thread").addEventListener("expired", () => conversation.refresh().catch(() => {}));
+  byId("thread").addEventListener("click", (event) => {
+    if (event.target.closest(".tree a")) showPanel("journal");
+  });
   byId("new").addEventListener("click", startNew);
   byId("delete").addEventListener("click", deleteConversation);
   byId("retry").addEventListener("click", reconnectNow);
@@ -214,7 +287,7 @@ function listen() {
     KeyL: () => focusPanel("list", "#conversations a[aria-current]", "#conversations a", "#new"),
     KeyC: () => focusPanel("chat", "#message"),
     KeyJ: () => (isNarrow() ? focusPanel("journal", "#entries summary") : toggleJournal()),
-    KeyA: () => (showPanel("chat"), thread.openApproval?.focus()),
+    KeyA: () => (showPanel("chat"), thread.openForm?.focus()),
     Slash: () => byId("shortcuts").showModal(),
     Escape: () => (conversation.isBusy ? void stop() : false),
   });

@@ -4,16 +4,37 @@ import { Approval } from "./approval.js";
 import { Call } from "./call.js";
 import { h } from "./dom.js";
 import { Message } from "./message.js";
+import { Question, isQuestion } from "./question.js";
+import { WaitingForm } from "./waiting.js";
+import { Waits } from "./waits.js";
 
 const NEAR_END_PX = 96;
+/** The items of a call: the call, its request for approval, its question. */
+const CALL_PREFIXES = ["mcp_", "mcpr_", "ask_"];
+
+/** Return the part of an item's id that names its call, such as `<thread>2.0`. */
+const placeOf = (id) => id.slice(id.indexOf("_") + 1);
+
+/** Return the form of a journal entry as an item of the API; null if it has none. */
+function formItemOf({ type, item, tool, arguments: given, question, schema }) {
+  const place = placeOf(item);
+  if (type === "ApprovalAsked") return { type: "mcp_approval_request", id: `mcpr_${place}`, name: tool, arguments: given };
+  if (type !== "WaitStarted" || !question) return null;
+  return { type: "function_call", call_id: `ask_${place}`, name: tool, arguments: JSON.stringify({ question, schema }) };
+}
 
 export class Thread {
-  /** `scroller` contains `list`; `answer(request, approve, reason)` answers a request for approval. */
-  constructor(list, scroller, scrollButton, answer) {
+  /**
+   * `scroller` contains `list`; `answer(item)` sends the answer to a request for approval or a
+   * question. `addRuns(entry)` returns the elements of the runs that an entry ChildrenStarted names.
+   */
+  constructor(list, scroller, scrollButton, { answer, addRuns }) {
     this.list = list;
     this.scroller = scroller;
     this.scrollButton = scrollButton;
     this.answer = answer;
+    this.addRuns = addRuns;
+    this.waits = new Waits();
     this.views = new Map();
     this.entries = new Map();
     this.isStreaming = false;
@@ -26,6 +47,7 @@ export class Thread {
   clear() {
     this.views.clear();
     this.entries.clear();
+    this.waits.clear();
     this.list.replaceChildren();
     this.isAtEnd = true;
   }
@@ -34,47 +56,69 @@ export class Thread {
     return !this.list.childElementCount;
   }
 
-  /** The approval that waits for an answer, if there is one. */
-  get openApproval() {
-    return [...this.views.values()].findLast((view) => view instanceof Approval && view.isOpen);
+  /** The request for approval or the question that waits for an answer, if there is one. */
+  get openForm() {
+    return [...this.views.values()].findLast((view) => view instanceof WaitingForm && view.isOpen);
+  }
+
+  /** What the conversation waits for, for example `Waiting until 14:05`; "" while a call runs. */
+  get waitingText() {
+    const isRunning = this.list.querySelector('.call[data-status="in_progress"]:not([data-wait])');
+    return isRunning ? "" : this.waits.text;
   }
 
   /** Add or update an item. Returns its view; null for an item that is not shown. */
-  put(item) {
+  put(item, from = "", after = null) {
     const id = item.type.startsWith("function_call") ? item.call_id : item.id;
     const existing = this.views.get(id);
     if (item.type === "mcp_approval_response") {
-      this.views.get(item.approval_request_id)?.close(item.approve, item.reason ?? "");
+      this.views.get(item.approval_request_id)?.closeWith(item);
       return null;
     }
+    if (item.type === "mcp_call") this.closeFormsOf(item);
+    if (isQuestion(item) && item.status === "in_progress") return null; // without its arguments yet
     if (existing) {
       existing.put(item.type === "function_call_output" ? { ...item, status: "completed" } : item);
       return existing;
     }
-    const view = this.createView(item);
+    const view = this.createView(item, from);
     if (view) {
       this.views.set(id, view);
-      if (view instanceof Call && this.entries.has(id)) view.applyEntry(this.entries.get(id));
-      this.appendView(view);
+      this.appendView(view, after);
+      for (const entry of this.entries.get(placeOf(id)) ?? []) this.applyTo(view, entry);
     }
     return view;
   }
 
-  createView(item) {
+  createView(item, from) {
     switch (item.type) {
       case "message":
         return new Message(item);
       case "mcp_call":
-      case "function_call":
         return new Call(item);
+      case "function_call":
+        return isQuestion(item) ? new Question(item, this.answer, from) : new Call(item);
       case "mcp_approval_request":
-        return new Approval(item, (approve, reason) => this.answer(item.id, approve, reason));
+        return new Approval(item, this.answer, from);
       default:
         return null; // for example reasoning
     }
   }
 
-  appendView(view) {
+  /** A call that has a result waits for no answer any more. */
+  closeFormsOf({ id, status, output }) {
+    const place = placeOf(id);
+    const question = this.views.get(`ask_${place}`);
+    if (question?.isOpen && status !== "in_progress") question.close("answered", output);
+    const approval = this.views.get(`mcpr_${place}`);
+    if (approval?.isOpen && status === "failed") approval.close("none");
+  }
+
+  appendView(view, after = null) {
+    if (after) {
+      after.after(view.node);
+      return;
+    }
     if (!(view instanceof Call)) {
       this.list.append(view.node);
       return;
@@ -104,19 +148,39 @@ export class Thread {
     return message.node;
   }
 
-  /** Pass journal entries to their calls. The journal may be ahead of the stream. */
-  applyEntries(entries) {
+  /**
+   * Pass journal entries to what they are of. The journal may be ahead of the stream. The requests and
+   * questions of a `child`, a run of a sub-workflow, are shown after the call that started it.
+   */
+  applyEntries(entries, child = null) {
     for (const entry of entries) {
-      if (entry.type !== "ToolSucceeded" && entry.type !== "ToolFailed") continue;
-      this.entries.set(entry.item, entry);
-      const view = this.views.get(entry.item);
-      if (view instanceof Call) view.applyEntry(entry);
+      if (entry.type === "RunFinished") this.waits.clear();
+      if (!entry.item) continue;
+      const place = placeOf(entry.item);
+      this.entries.set(place, [...(this.entries.get(place) ?? []), entry]);
+      this.waits.applyEntry(entry);
+      const item = child ? formItemOf(entry) : null;
+      const views = CALL_PREFIXES.map((prefix) => this.views.get(`${prefix}${place}`));
+      if (item) this.put(item, child.name, this.placeForChild(child));
+      else views.forEach((view) => view && this.applyTo(view, entry));
     }
   }
 
-  closeApprovals() {
+  applyTo(view, entry) {
+    view.applyEntry?.(entry);
+    if (entry.type === "ChildrenStarted" && view instanceof Call) view.showRuns(this.addRuns(entry));
+  }
+
+  /** Return the element after which a form of a child is shown; null: at the end. */
+  placeForChild({ item }) {
+    let place = this.views.get(item)?.node.closest("li") ?? null;
+    while (place?.nextElementSibling?.querySelector(":scope > .approval > .from")) place = place.nextElementSibling;
+    return place;
+  }
+
+  closeForms() {
     for (const view of this.views.values()) {
-      if (view instanceof Approval && view.isOpen) view.close(null);
+      if (view instanceof WaitingForm && view.isOpen) view.close("none");
     }
   }
 

@@ -1,5 +1,6 @@
 // Arguments and results of tools as elements: names and values, and rows as a table.
 import { exact, exactLines, h } from "./dom.js";
+import { jsonEscaped } from "./escape.js";
 import { plural } from "./format.js";
 import { format, parse } from "./json.js";
 
@@ -18,6 +19,9 @@ export function prettyJson(text) {
   const value = parse(text);
   return value === null || value.kind === "string" ? text : format(value, 2);
 }
+
+/** Return JSON to edit: with line breaks, and with invisible characters as escapes of JSON. */
+export const jsonText = (text) => prettyJson(text).split("\n").map(jsonEscaped).join("\n");
 
 /** Return arguments on one line, such as `course_code: PY-101`; null values are left out. */
 export function summarize(text) {
