@@ -317,8 +317,8 @@ class ChildAsked(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Only the run that a caller started has it. `call` is the call of this run that waits for that
     run or for one above it. `child_call` of the run `run`, a call of `tool`, needs an approval, an
-    answer to `question`, of the JSON Schema `schema`, or, `is_unknown`, somebody to settle its
-    outcome. `arguments` are those of the model.
+    answer to `question`, of the JSON Schema `schema`, or, with `is_unknown`, a person who settles
+    its outcome. `arguments` are those of the model.
     """
 
     call: CallId

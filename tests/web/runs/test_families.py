@@ -8,6 +8,7 @@ import pytest
 from tests.engine.family.stories import CLERK, buy_all, clerk, last_user_text
 from tests.engine.stage import Stage
 from tests.web.serving import Json, Serve, Served
+from twelvefold import Ask, tool
 from twelvefold.core.ports import ModelRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.services.model.scripted import Scripted, ScriptedModel, calls, says
@@ -127,3 +128,111 @@ async def test_a_family_has_one_slot_of_its_own_and_others_while_they_are_free()
 
     assert taken == [1, 2, 1]
     assert shared.taken == 1
+
+
+@tool(effect="pure", approval=True)
+async def pay(amount: int) -> str:
+    """Pay."""
+    return f"paid {amount}"
+
+
+@tool(effect="pure")
+async def ask_size() -> Ask:
+    """Ask for a size."""
+    return Ask("Which size?", schema=int)
+
+
+CASHIER = Workflow("cashier", "cashier", (pay, ask_size))
+DESK = Workflow[Any]("shop", "desk", (CASHIER.as_tool("Pays."),))
+
+
+def desk(request: ModelRequest) -> Scripted:
+    results = [item for item in request.items if item.get("type") == "function_call_output"]
+    if results:
+        return says(str(results[-1]["output"]))
+    text = last_user_text(request)
+    if request.instructions == "desk":
+        return calls(("cashier", {"input": text}))
+    return calls((text, {"amount": 5} if text == "pay" else {}))
+
+
+async def waiting_below(api: Served, text: str) -> tuple[Json, str]:
+    """A turn that waits for a person in a run below it, and the place of that call."""
+    response = await api.ask(text, background=True)
+    conversation = f"conv_{response['id'][5:49]}"
+    for _ in range(200):
+        entries = await journal_of(api, conversation)
+        if entries[-1]["type"] == "ChildAsked":
+            below = await journal_of(api, child_of(entries))
+            if below[-1]["type"] in ("ApprovalAsked", "WaitStarted"):
+                return response, below[-1]["item"].removeprefix("mcp_")
+        await asyncio.sleep(0.05)
+    raise AssertionError(entries)
+
+
+def approval_of(place: str, **more: Any) -> list[Json]:
+    item = {"type": "mcp_approval_response", "approval_request_id": f"mcpr_{place}"}
+    return [item | {"approve": True} | more]
+
+
+@pytest.mark.parametrize(("more", "paid"), [({}, 5), ({"arguments": '{"amount": 7}'}, 7)])
+@pytest.mark.parametrize("names_root", [False, True])
+async def test_an_approval_of_a_run_below_is_answered_at_the_root(
+    serve: Serve, more: Json, paid: int, *, names_root: bool
+) -> None:
+    api = await serve(worker=True, model=ScriptedModel(desk), workflow=DESK)
+    response, place = await waiting_below(api, "pay")
+
+    body = {"previous_response_id": response["id"]} if names_root else {}
+    answered = await api.ask(approval_of(place, **more), **body)
+
+    assert answered["id"] == f"{response['id']}c1"
+    assert answered["output"][-1]["content"][0]["text"].endswith(f"paid {paid}")
+
+
+async def test_a_question_of_a_run_below_is_answered_at_the_root(serve: Serve) -> None:
+    api = await serve(worker=True, model=ScriptedModel(desk), workflow=DESK)
+    response, place = await waiting_below(api, "ask_size")
+    output = {"type": "function_call_output", "call_id": f"ask_{place}", "output": "many"}
+    conversation = f"conv_{response['id'][5:49]}"
+
+    body = {"model": "shop", "conversation": conversation, "input": [output]}
+    refused = await api.post("/responses", body)
+    answered = await api.ask([output | {"output": "4"}], conversation=conversation)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_answer")
+    assert answered["output"][-1]["content"][0]["text"] == "4"
+
+
+async def test_a_repeated_answer_to_a_run_below_returns_the_response_of_the_root(
+    serve: Serve,
+) -> None:
+    api = await serve(worker=True, model=ScriptedModel(desk), workflow=DESK)
+    response, place = await waiting_below(api, "pay")
+    body = {"model": "shop", "input": approval_of(place)}
+
+    answers = [
+        await api.post("/responses", body, headers={"idempotency-key": "one"}) for _ in range(2)
+    ]
+    second = await api.post("/responses", body)
+
+    assert [answer.json()["id"] for answer in answers] == [f"{response['id']}c1"] * 2
+    assert second.json()["error"]["code"] == "approval_not_pending"
+
+
+async def test_a_run_below_is_answered_with_the_workflow_of_its_root(serve: Serve) -> None:
+    api = await serve(worker=True, model=ScriptedModel(desk), workflow=DESK)
+    response, place = await waiting_below(api, "pay")
+    other = await api.ask("pay", background=True)
+
+    refused = await api.post(
+        "/responses",
+        {
+            "model": "shop",
+            "input": approval_of(place),
+            "conversation": f"conv_{other['id'][5:49]}",
+        },
+    )
+
+    assert response["status"] in ("queued", "in_progress")
+    assert refused.json()["error"]["param"] == "conversation"

@@ -204,9 +204,10 @@ class Journal:
             case ChildAsked():
                 asked: Json = msgspec.to_builtins(event)
                 tool, arguments = asked.pop("tool"), asked.pop("arguments", "")
-                return asked | {"child_tool": tool, "child_arguments": arguments}
+                child = {"child_run": asked.pop("run"), "child_tool": tool}
+                return asked | child | {"child_arguments": arguments}
             case ChildAnswered(run=run, child_call=child_call, by=by, approved=approved):
-                answered: Json = {"run": run, "child_call": child_call, "by": by}
+                answered: Json = {"child_run": run, "child_call": child_call, "by": by}
                 return answered | ({"approved": approved} if event.is_approval else {})
             case _:
                 return {}

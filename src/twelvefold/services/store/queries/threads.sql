@@ -52,7 +52,9 @@ SELECT t.id, t.principal, t.workflow, t.head, t.forked_from, t.forked_at, t.crea
 -- unknown outcome of a call of a cancelled run is final: the run did not wait for it
 SELECT r.thread_id, COUNT(*) AS continuations
   FROM runs r JOIN events e ON e.thread_id = r.thread_id AND e.run = r.ordinal
-   AND e.position >= COALESCE(r.began, 1) AND e.type IN ('ApprovalAsked', 'ChildAsked', 'OutcomeUnknown')
+   AND e.position >= COALESCE(r.began, 1)
+   AND (e.type IN ('ApprovalAsked', 'ChildAsked', 'OutcomeUnknown')
+        OR (e.type = 'WaitStarted' AND e.body LIKE '%"question":"%'))
  WHERE r.thread_id IN (:threads) AND r.deleted_at IS NULL
    AND r.ordinal = (SELECT l.ordinal FROM runs l
                      WHERE l.thread_id = r.thread_id AND l.deleted_at IS NULL
@@ -181,7 +183,8 @@ SELECT COUNT(*) AS waits FROM events e
  WHERE e.thread_id = :thread AND e.run = :ordinal AND e.position < :before
    AND e.position >= COALESCE((SELECT r.began FROM runs r
                                 WHERE r.thread_id = :thread AND r.ordinal = :ordinal), 1)
-   AND e.type IN ('ApprovalAsked', 'OutcomeUnknown')
+   AND (e.type IN ('ApprovalAsked', 'ChildAsked', 'OutcomeUnknown')
+        OR (e.type = 'WaitStarted' AND e.body LIKE '%"question":"%'))
    AND NOT EXISTS (SELECT 1 FROM events f WHERE f.thread_id = e.thread_id
                       AND f.position = e.position AND f.type = 'OutcomeUnknown'
                       AND f.body LIKE '%"final":true}')

@@ -78,6 +78,7 @@ export class Thread {
     if (item.type === "mcp_call") this.closeFormsOf(item);
     if (isQuestion(item) && item.status === "in_progress") return null; // without its arguments yet
     if (existing) {
+      existing.setCaller?.(from);
       existing.put(item.type === "function_call_output" ? { ...item, status: "completed" } : item);
       return existing;
     }
@@ -174,7 +175,7 @@ export class Thread {
   /** Return the element after which a form of a child is shown; null: at the end. */
   placeForChild({ item }) {
     let place = this.views.get(item)?.node.closest("li") ?? null;
-    while (place?.nextElementSibling?.querySelector(":scope > .approval > .from")) place = place.nextElementSibling;
+    while (place?.nextElementSibling?.querySelector(":scope > .approval > .from:not([hidden])")) place = place.nextElementSibling;
     return place;
   }
 

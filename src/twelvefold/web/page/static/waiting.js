@@ -21,14 +21,22 @@ export class WaitingForm {
     this.problem = h("p", { class: "problem", role: "alert", id: `problem-${item.id}`, hidden: true });
     this.until = h("p", { class: "until muted", hidden: true });
     this.decision = h("div", { class: "decision", hidden: true });
-    const caller = from ? h("p", { class: "from muted" }, "From ", h("code", {}, from)) : null;
+    this.caller = h("p", { class: "from muted", hidden: true });
+    this.setCaller(from);
     const attributes = { class: "approval", role: "group", "aria-labelledby": `title-${item.id}` };
-    this.group = h("section", attributes, caller, title, content, this.until, form, this.problem, this.decision);
+    this.group = h("section", attributes, this.caller, title, content, this.until, form, this.problem, this.decision);
     this.node = h("li", {}, this.group);
   }
 
   /** The form does not change; its answer is a separate item. */
   put() {}
+
+  /** Show the name of the sub-workflow that asks; "" leaves it as it is. */
+  setCaller(name) {
+    if (!name) return;
+    this.caller.hidden = false;
+    put(this.caller, "From ", h("code", {}, name));
+  }
 
   /** Send an answer. Shows its problems beside the form, which keeps what was entered. */
   async send(makeItem) {
