@@ -72,7 +72,20 @@ async def test_a_question_is_a_call_that_the_client_answers(api: Served) -> None
         "schema": {"type": "string", "enum": ["red", "blue"]},
     }
     assert said(second) == 'The tool says: "blue"'
-    assert second["previous_response_id"] == first["id"] or second["id"] == f"{first['id']}c1"
+    assert second["id"] == f"{first['id']}c1"
+
+
+async def test_the_journal_and_the_list_count_the_responses_of_a_question(api: Served) -> None:
+    first, call = await question(api)
+    second = await api.ask(output(call, "blue"), previous_response_id=first["id"])
+
+    entries = (await api.get(f"/conversations/conv_{first['id'][5:-1]}/journal")).json()["data"]
+    [row] = (await api.get("/conversations")).json()["data"]
+
+    ids = {entry["type"]: entry["response"] for entry in entries}
+    assert ids["WaitStarted"] == first["id"]
+    assert ids["WaitEnded"] == ids["RunFinished"] == second["id"]
+    assert second["id"] in str(row)
 
 
 @pytest.mark.parametrize("stream", [False, True])
