@@ -5,13 +5,14 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from tests.acceptance.database import SERVER, private_database
 from tests.engine.stage import LIMITS, SCHEMA, SHOP
 from tests.web.asking import WEATHER, answer_to, approval
 from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.serving import Json, Rules, Served, event_of, served
+from twelvefold import Ask, tool
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.conversation.attachments import ALL_INPUTS
@@ -25,6 +26,21 @@ from twelvefold.services.store.migrate import migrate
 HELLO = {"role": "user", "content": "x"}
 LASTING = replace(LIMITS, deadline_s=3_600.0)
 """A response that is running stays so while a test asks about it."""
+
+
+@tool(effect="pure")
+async def ask_colour(city: str) -> Ask:
+    """Ask the caller for a colour."""
+    return Ask(f"Which colour in {city}?", schema=Literal["red", "blue"])
+
+
+@tool(effect="pure")
+async def ask_carol(city: str) -> Ask:
+    """Ask carol for a colour."""
+    return Ask(f"Which colour in {city}?", schema=Literal["red", "blue"], person="carol")
+
+
+ASKING = Workflow[Any]("shop", "Sell.", (*SHOP.tools, ask_colour, ask_carol))
 DATABASES = ("sqlite", "server")
 
 
@@ -73,7 +89,10 @@ class Tenants:
     bob: Served
     model: "Holding"
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
-    """What Ann has: by kind (response, conversation, item, approval, call), then by its state."""
+    """What Ann has: by kind, then by its state.
+
+    A kind is response, conversation, item, approval, question or call.
+    """
     own: dict[str, str] = field(default_factory=dict)
     """What Bob has: a conversation and a response."""
 
@@ -83,7 +102,7 @@ async def tenants(kind: str) -> AsyncIterator[Tenants]:
     async with AsyncExitStack() as stack:
         base: Any = await stack.enter_async_context(database(kind))
         model = Holding()
-        how = {"model": model, "worker": False, "limits": LASTING}
+        how = {"model": model, "worker": False, "limits": LASTING, "workflow": ASKING}
         serve = stack.enter_async_context
         ann = await serve(served(base, headers={"authorization": f"Bearer {TOKEN}"}, **how))  # type: ignore[arg-type]
         bob = await serve(served(base, headers={"authorization": f"Bearer {OTHER}"}, **how))  # type: ignore[arg-type]
@@ -104,6 +123,7 @@ async def _fill(both: Tenants, stack: AsyncExitStack) -> None:
     waiting, request = await approval(ann)
     began, asked = await approval(ann)
     after = await ann.ask(answer_to(asked, True))
+    colour, carol = await ann.ask("call ask_colour"), await ann.ask("call ask_carol")
     deleted = await ann.ask("hi")
     await ann.http.delete(f"/v1/responses/{deleted['id']}")
     unkept = await ann.ask("hi", store=False)
@@ -124,6 +144,7 @@ async def _fill(both: Tenants, stack: AsyncExitStack) -> None:
         "waiting": waiting["id"],
         "before an answer": began["id"],
         "after an answer": after["id"],
+        "with a question": colour["id"],
         "deleted": deleted["id"],
         "not kept": unkept["id"],
         "continued": fork["id"],
@@ -155,6 +176,11 @@ async def _fill(both: Tenants, stack: AsyncExitStack) -> None:
         "waiting": request["id"],
         "answered": asked["id"],
         "of no approval": bought["output"][0]["id"].replace("mcp_", "mcpr_"),
+    }
+    both.ids["question"] = {
+        "waiting": colour["output"][-1]["call_id"],
+        "to another person": carol["output"][-1]["call_id"],
+        "of no question": request["id"].replace("mcpr_", "ask_"),
     }
     own_call = bought["output"][0]["id"].replace("mcp_", "call_")
     both.ids["call"] = {

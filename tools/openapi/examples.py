@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from twelvefold.web.schemas import objects
+from twelvefold.web.schemas.answers import AnswerQuestion
 from twelvefold.web.schemas.chat_completions import CreateChatCompletion
 from twelvefold.web.schemas.conversations import (
     CreateConversation,
@@ -17,6 +18,7 @@ from twelvefold.web.schemas.responses import CreateResponse
 from twelvefold.web.schemas.signals import SendSignal
 
 _ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
+_QUESTION_ID = f"ask_{_ID}2.0"
 _QUESTION = "Which courses on databases are there?"
 _ANSWER = "There is one: DB-101, Databases, on Mondays."
 _FUNCTION = {
@@ -178,6 +180,8 @@ EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     UpdateConversation: {"metadata": {"source": "newsletter"}},
     CreateItems: {"items": [_MESSAGE]},
     ForkConversation: {"position": 4},
+    AnswerQuestion: {"call_id": _QUESTION_ID, "output": "blue"},
+    objects.GivenAnswer: {"object": "answer", "call_id": _QUESTION_ID},
     SendSignal: {"workflow": "enrolment", "key": "payment:123", "payload": {"amount": 12}},
     objects.SentSignal: {"object": "signal", "key": "payment:123", "first": True},
     objects.Response: _RESPONSE,

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from twelvefold.web.schemas import objects
+from twelvefold.web.schemas.answers import AnswerQuestion
 from twelvefold.web.schemas.chat_completions import CreateChatCompletion
 from twelvefold.web.schemas.conversations import (
     CreateConversation,
@@ -20,6 +21,11 @@ from twelvefold.web.schemas.signals import SendSignal
 
 Json = dict[str, Any]
 OWN = "Not part of the OpenAI API; the page uses it."
+ANSWERS = (
+    "Not part of the OpenAI API. Answers the question of `Ask`, also if it asks another principal "
+    "than the one of the run; that principal sees nothing else of the run. The key needs the scope "
+    "`approve`. One answer counts; a later one is 400 `approval_not_pending`."
+)
 SIGNALS = (
     "Not part of the OpenAI API. It reaches the runs of the key's own principal and needs the "
     "scope `signal`. The first delivery of a key counts; `first` is false for a later "
@@ -284,6 +290,16 @@ OPERATIONS = (
         (),
         SendSignal,
         description=SIGNALS,
+    ),
+    Operation(
+        "post",
+        "/v1/answers",
+        "answerQuestion",
+        "Answer a question that a tool asks the caller",
+        objects.GivenAnswer,
+        (409,),
+        AnswerQuestion,
+        description=ANSWERS,
     ),
     Operation("get", "/v1/models", "listModels", "List the workflows", objects.ModelList),
     Operation("get", "/v1/models/{model}", "getModel", "Read a workflow", objects.Model, (404,)),

@@ -28,7 +28,10 @@ Input = str | Sequence[Item]
 UNSET: Any = object()
 """The value of an answer that was not given; None is an answer."""
 LOCAL = "local"
-"""The principal of runs without another one, as in the commands and on the page."""
+"""The principal of runs without another one, as on a server without keys.
+
+Commands act for `you`.
+"""
 
 
 class TurnOptions(TypedDict, total=False):

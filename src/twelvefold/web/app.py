@@ -17,6 +17,7 @@ from twelvefold.web.openapi import openapi
 from twelvefold.web.page.routes import PAGE
 from twelvefold.web.probes import healthz, readyz, version
 from twelvefold.web.routes import (
+    answers,
     chat_completions,
     conversation_items,
     conversations,
@@ -38,6 +39,7 @@ ROUTES: list[BaseRoute] = [
     *conversation_items.ROUTES,
     *journal.ROUTES,
     *signals.ROUTES,
+    *answers.ROUTES,
     *chat_completions.ROUTES,
     *PAGE,
 ]

@@ -251,6 +251,13 @@ async def test_only_the_person_who_is_asked_may_answer(stage: Stage) -> None:
         await answer_question(desk(stage), run, "blue", by="bob", principal="bob")
 
 
+async def test_the_error_names_the_person_who_is_asked_instead(stage: Stage) -> None:
+    run = await begin(stage, "ask_bob")
+
+    with pytest.raises(NotFound, match="bob has to answer"):
+        await answer_question(desk(stage), run, "yes", by="ann", principal="ann")
+
+
 async def test_of_several_answers_one_counts(stage: Stage) -> None:
     run = await begin(stage, "ask_colour")
     services = desk(stage)

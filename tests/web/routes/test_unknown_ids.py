@@ -85,6 +85,7 @@ REFERRING = [
             ("item", says(REFERENCE)),
             ("approval", says(APPROVAL)),
             ("call", says(RESULT)),
+            ("question", says(RESULT)),
         )
     ),
     Case("POST", CREATE, "response", turn(previous_response_id="{id}", model="other")),
@@ -119,6 +120,11 @@ REFERRING = [
     Case("GET", "/v1/conversations/{own}/items", "item", query="after={id}"),
     Case("GET", "/v1/responses/{response}/input_items", "item", query="after={id}"),
     Case("GET", "/v1/conversations", "conversation", query="after={id}"),
+    *(
+        Case("POST", "/v1/answers", kind, {"call_id": "{id}", "output": output})
+        for kind in ("question", "approval", "call", "response", "conversation", "item")
+        for output in ("red", 7)
+    ),
     Case(
         "POST",
         "/v1/chat/completions",

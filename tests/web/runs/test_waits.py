@@ -156,6 +156,7 @@ async def test_another_person_is_asked(api: Served) -> None:
     refused = await api.post("/responses", body)
 
     assert refused.status_code == 404
+    assert refused.json()["error"]["message"].startswith("bob has to answer")
 
 
 async def test_a_message_does_not_continue_a_run_that_asks(api: Served) -> None:

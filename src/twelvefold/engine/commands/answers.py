@@ -134,6 +134,8 @@ def _check_answer(
         raise TooLate(_no_such_call(run, thread.pending, call, "waiting"))
     wait = cast("WaitStarted", waiting[0].wait)
     if principal not in (None, wait.person or thread.principal):
+        if principal == thread.principal:
+            raise NotFound(f"{wait.person} has to answer the question of run {run}")
         raise NotFound(f"no question for {principal} in run {run}")
     return waiting[0].id, check_answer(wait.schema, value)
 

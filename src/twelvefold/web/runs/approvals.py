@@ -374,7 +374,7 @@ async def _write_answer(
             raise
 
     try:
-        await _retry_while_held(web, attempt)
+        await retry_while_held(web, attempt)
     except TooLate as error:
         raise _not_pending(item, index) from error
     except InvalidAnswer as error:
@@ -475,13 +475,13 @@ def _not_pending(item: Item, index: int) -> ApiError:
 async def _claim_if_free(web: Web, run: RunId) -> HeldRun | None:
     """Claim the run; return None if a worker has claimed it first, or will claim it."""
     try:
-        return await _retry_while_held(web, partial(take, web.services, run))
+        return await retry_while_held(web, partial(take, web.services, run))
     except (ServiceFault, Conflict) as error:
         log.info("run_not_taken", run=str(run), error=error)
         return None
 
 
-async def _retry_while_held(web: Web, attempt: Callable[[], Awaitable[Result]]) -> Result:
+async def retry_while_held(web: Web, attempt: Callable[[], Awaitable[Result]]) -> Result:
     """Do something with a run, again for `Waits.take_s` while another request holds it.
 
     Raises Conflict.

@@ -4,6 +4,7 @@ Other packages import these names from here.
 """
 
 from twelvefold.web.schemas.answer_options import changed_options, merge_options
+from twelvefold.web.schemas.answers import AnswerQuestion
 from twelvefold.web.schemas.call_results import (
     NO_CALLS,
     Call,
@@ -55,6 +56,7 @@ __all__ = [
     "QUESTION",
     "REFERENCE",
     "RESULT",
+    "AnswerQuestion",
     "Call",
     "CallHistory",
     "ChatRequest",

@@ -180,6 +180,13 @@ class SentSignal(Answer):
     first: bool
 
 
+class GivenAnswer(Answer):
+    """The answer to the question `call_id` counts. Nothing else of the run is shown."""
+
+    object: Literal["answer"]
+    call_id: str
+
+
 class ServerSentEvent(Answer):
     """Of a response: `event` is the `type` in `data`, whose `sequence_number` counts from 0."""
 
