@@ -13,11 +13,12 @@ from tests.web.asking import WEATHER, answer_to, approval
 from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.serving import Json, Rules, Served, event_of, served
 from twelvefold import Ask, tool
+from twelvefold.boot import SCHEMA as LEVEL
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.models import DEFAULT_MODEL, ModelProfile
-from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest, Store
+from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest, Release, Store
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.services import Services
 from twelvefold.services.store import open_store
@@ -70,6 +71,8 @@ async def database(kind: str) -> AsyncIterator[Database]:
     async with private_database(url, f"tenants_{secrets.token_hex(6)}") as own:
         await migrate(own)
         store = await open_store(own, pool_size=4)
+        # A question needs a database that no older release works on.
+        await store.add_release(Release("r1", "1.0", "", LEVEL, LEVEL))
         try:
             if kind == "sqlite":
                 await store.run_script(SCHEMA)

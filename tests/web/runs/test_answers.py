@@ -171,7 +171,6 @@ def script(request: ModelRequest) -> Scripted:
 async def test_a_person_answers_the_question_of_a_run_below(serve: Serve) -> None:
     ann, bob, carol = await people(serve, workflow=FAMILY, model=ScriptedModel(script))
     first = await ann.ask("go")
-    print("FIRST", first)
     id = question_of(first)
 
     assert error(await give(carol, id, "yes")) == NOT_PENDING

@@ -4,39 +4,36 @@ That person sees nothing else of the run: neither its items nor its response. An
 the run.
 """
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from twelvefold.core import CallId, Principal, RunId, fold
-from twelvefold.core.answers import question_of
-from twelvefold.engine import answer_question, retry_unavailable
+from twelvefold.core import ChildAnswered, Principal
+from twelvefold.engine import answer_below, answer_question, retry_unavailable
 from twelvefold.errors import InvalidAnswer, NotFound, TooLate
 from twelvefold.web.http import ApiError, abbreviate, raise_invalid
 from twelvefold.web.ids import parse_approval_id
-from twelvefold.web.runs.approvals import NOT_PENDING, retry_while_held
-from twelvefold.web.schemas import QUESTION
-from twelvefold.web.state import Web, turn_memory
+from twelvefold.web.runs.approvals import (
+    NOT_PENDING,
+    WaitingCall,
+    load_waiting,
+    retry_while_held,
+)
+from twelvefold.web.state import TurnMemory, Web, turn_memory
 
 
 async def answer_for_person(web: Web, principal: Principal, id: str, value: Any) -> None:
     """Write the answer to the question `ask_…`, a JSON value of the type that it asks for.
 
     Raises ApiError: 400 `invalid_answer` if the value does not fit, and the run still waits; 400
-    `approval_not_pending`, the same for any id, unless the question waits and asks the principal or
-    belongs to the principal's run; and Conflict if the run is held for longer than `Waits.take_s`.
+    `approval_not_pending`, with the same message for any id, if no question with this id waits for
+    the principal's answer; for the principal of the run the message names the person. Raises
+    Conflict if the run is held for longer than `Waits.take_s`.
     """
     try:
-        run, call = await _find_question(web, principal, id)
-        write = partial(
-            answer_question,
-            web.services,
-            run,
-            value,
-            by=principal.id,
-            principal=principal.id,
-            call=call,
-        )
-        await retry_while_held(web, write)
+        with turn_memory(web.executor.memory, principal, 0) as memory:
+            waiting = await _find_question(web, principal, id, memory)
+        await retry_while_held(web, _write(web, principal, waiting, value))
     except (NotFound, TooLate) as error:
         message = f"no question waits for the answer to {abbreviate(id)}"
         raise ApiError(400, message, code=NOT_PENDING, param="call_id") from error
@@ -44,25 +41,40 @@ async def answer_for_person(web: Web, principal: Principal, id: str, value: Any)
         raise_invalid(str(error), "output", "invalid_answer")
 
 
-async def _find_question(web: Web, principal: Principal, id: str) -> tuple[RunId, CallId]:
-    """Return the run and the call of a question that asks the principal. Raises NotFound.
+async def _find_question(
+    web: Web, principal: Principal, id: str, memory: TurnMemory
+) -> WaitingCall:
+    """Return the call that asks the principal. Raises NotFound.
 
     Raises ApiError if the run is the principal's and asks another person.
     """
-    store = web.services.store
-    thread, call = parse_approval_id(id)
-    if not id.startswith(QUESTION):
+    thread, _ = parse_approval_id(id)
+    head = await retry_unavailable(lambda: web.services.store.thread(thread))
+    waiting = await load_waiting(web, Principal(head.principal), id, memory)
+    if waiting is None or waiting.question is None:
         raise NotFound(f"no question {id!r}")
-    head = await retry_unavailable(lambda: store.thread(thread))
-    with turn_memory(web.executor.memory, principal, 0) as memory:
-        await memory.hold(head.size)
-        folded = fold((await retry_unavailable(lambda: store.load(thread))).entries)
-    waits = [question_of(one) for one in folded.pending if one.id == call]
-    if not waits or waits[0] is None:
-        raise NotFound(f"no question {id!r}")
-    person = waits[0].person or head.principal
+    person = waiting.question.person or head.principal
     if principal.id == person:
-        return RunId(thread, folded.run), call
+        return waiting
     if principal.id == head.principal:
         raise_invalid(f"{person} has to answer this question", "call_id", NOT_PENDING)
     raise NotFound(f"no question {id!r}")
+
+
+def _write(
+    web: Web, principal: Principal, waiting: WaitingCall, value: Any
+) -> Callable[[], Awaitable[None]]:
+    """Return what writes the answer; that to a run below is written through the caller's run."""
+    write = partial(
+        answer_question,
+        web.services,
+        waiting.run,
+        value,
+        by=principal.id,
+        principal=principal.id,
+        call=waiting.call,
+    )
+    if waiting.parent_call is None:
+        return write
+    answered = ChildAnswered(waiting.parent_call, str(waiting.run), waiting.call, principal.id)
+    return partial(answer_below, web.services, waiting.next.run, answered, write)

@@ -89,7 +89,7 @@ POLL_INTERVAL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class _WaitingCall:
+class WaitingCall:
     """A call of the principal that waits for approval. `next` is the response that follows.
 
     `run` has the call. It is the run of `next` or one below it, which the call `parent_call` of
@@ -201,7 +201,7 @@ async def _continue(
     return await _open_next(web, principal, request, waiting, is_here=held is not None)
 
 
-async def _wait_for_drive(web: Web, waiting: _WaitingCall) -> None:
+async def _wait_for_drive(web: Web, waiting: WaitingCall) -> None:
     """Wait a moment until this process no longer drives the caller's run with those below it.
 
     It may have just asked the person, and still have its slot.
@@ -212,7 +212,7 @@ async def _wait_for_drive(web: Web, waiting: _WaitingCall) -> None:
 
 
 async def _open_next(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, *, is_here: bool
+    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, *, is_here: bool
 ) -> StartedRun:
     reader, _ = await open_response(web, principal, waiting.next, only_stored=False)
     is_private = request.key is None and not reader.view.started.options.store
@@ -224,18 +224,18 @@ async def _open_next(
 
 async def _find_waiting(
     web: Web, principal: Principal, items: Sequence[Item], memory: TurnMemory
-) -> tuple[int, _WaitingCall]:
+) -> tuple[int, WaitingCall]:
     """Return the first answer that a call waits for; the others repeat earlier ones."""
     answers = [index for index, item in enumerate(items) if is_answer(item)]
     for index in answers:
-        if waiting := await _load_waiting(web, principal, answered_id(items[index]), memory):
+        if waiting := await load_waiting(web, principal, answered_id(items[index]), memory):
             return index, waiting
     raise _not_pending(items[answers[0]], answers[0])
 
 
-async def _load_waiting(
+async def load_waiting(
     web: Web, principal: Principal, id: str, memory: TurnMemory | None = None
-) -> _WaitingCall | None:
+) -> WaitingCall | None:
     store = web.services.store
     try:
         thread, call = parse_approval_id(id)
@@ -256,13 +256,13 @@ async def _load_waiting(
         return None
     next = ResponseId(run, next_part(own))
     question = question_of(waits[0])
-    waiting = _WaitingCall(run, call, record.head, next, record.workflow, folded.options, question)
+    waiting = WaitingCall(run, call, record.head, next, record.workflow, folded.options, question)
     return await _with_root(web, waiting, folded, memory) if folded.ancestry else waiting
 
 
 async def _with_root(
-    web: Web, waiting: _WaitingCall, child: Thread, memory: TurnMemory | None
-) -> _WaitingCall | None:
+    web: Web, waiting: WaitingCall, child: Thread, memory: TurnMemory | None
+) -> WaitingCall | None:
     """Return the waiting call of a run below with the next response of the caller's run.
 
     None if that run is over.
@@ -312,7 +312,7 @@ def _check_no_message(request: TurnRequest, index: int) -> None:
 
 
 async def _check_target(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall
+    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall
 ) -> None:
     """Raise ApiError if the request names another response or conversation than the call's."""
     id = waiting.next
@@ -333,7 +333,7 @@ async def _check_target(
         )
 
 
-def _is_before(previous: str, waiting: _WaitingCall) -> bool:
+def _is_before(previous: str, waiting: WaitingCall) -> bool:
     """Return whether a response is one of those before the next one of a caller's run.
 
     Other runs below it may have asked since the response with the call.
@@ -350,7 +350,7 @@ def _is_before(previous: str, waiting: _WaitingCall) -> bool:
 
 
 async def _write_answer(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, index: int
+    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, index: int
 ) -> None:
     """Append the answer, with the options that are valid from there on.
 
@@ -389,7 +389,7 @@ def _approval_write(
     web: Web,
     principal: Principal,
     request: TurnRequest,
-    waiting: _WaitingCall,
+    waiting: WaitingCall,
     item: Item,
     *,
     keeps_options: bool = False,
@@ -411,7 +411,7 @@ def _approval_write(
 
 
 def _write_below(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
+    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, item: Item
 ) -> Callable[[], Awaitable[None]]:
     """Return what writes the answer of a run below, and to the caller's run that there is one."""
     plain = replace(request, key=None, background=True)  # any process may continue that run
@@ -438,7 +438,7 @@ def _write_below(
 
 
 def _question_write(
-    web: Web, principal: Principal, request: TurnRequest, waiting: _WaitingCall, item: Item
+    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, item: Item
 ) -> Callable[[], Awaitable[None]]:
     """Return what writes the answer to a question. The run keeps its options."""
     output, schema = item["output"], waiting.question.schema if waiting.question else None
@@ -457,13 +457,13 @@ def _question_write(
     )
 
 
-async def _is_answered(web: Web, principal: Principal, id: str, waiting: _WaitingCall) -> bool:
+async def _is_answered(web: Web, principal: Principal, id: str, waiting: WaitingCall) -> bool:
     """Return whether the call waits no longer. Loads the thread only if it has new entries."""
     store, thread = web.services.store, waiting.run.thread
     with suppress(NotFound):
         if (await retry_unavailable(lambda: store.thread(thread))).head == waiting.head:
             return False
-    return await _load_waiting(web, principal, id) is None
+    return await load_waiting(web, principal, id) is None
 
 
 def _not_pending(item: Item, index: int) -> ApiError:
