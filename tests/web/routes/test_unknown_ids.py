@@ -265,6 +265,9 @@ async def test_a_malformed_id_is_answered_as_an_unknown_one() -> None:
         different = []
 
         for case in (*IN_PATH, *REFERRING):
+            # In a turn the id of a question may be that of a client's call.
+            if case.kind == "question" and case.path == CREATE:
+                continue
             # A call's id is any text; a list of conversations begins behind any id of theirs.
             if case.model or case.kind == "call" or case.path == "/v1/conversations":
                 continue
