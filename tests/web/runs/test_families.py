@@ -17,6 +17,7 @@ from twelvefold.services.model.scripted import Scripted, ScriptedModel, calls, s
 from twelvefold.web.http.authentication import LOCAL
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.runs.executor import RunSlots, _FamilySlots
+from twelvefold.web.state import READ_BYTES, turn_memory
 from twelvefold.web.streaming.child_items import _Nesting, nest_child_items
 from twelvefold.web.streaming.lookup import open_response
 
@@ -457,3 +458,17 @@ async def test_nested_items_are_of_journals_of_limited_size(serve: Serve) -> Non
     items = [item async for item in nesting.items(response["output"], children)]
 
     assert [words_of(item)[1] for item in items] == ["buy_all", "buy", "I bought lamp.", "Done."]
+
+
+async def test_a_turn_has_its_answer_if_there_is_no_memory_for_nested_items(serve: Serve) -> None:
+    api = await serve(
+        worker=False, model=ScriptedModel(script), workflow=SHOP, child_items="nested"
+    )
+
+    with turn_memory(api.web.reads, LOCAL, READ_BYTES) as memory:
+        await memory.hold()
+        response = await api.ask("clerk a lamp")
+    read = (await api.get(f"/responses/{response['id']}")).json()
+
+    assert nested_words(response["output"]) == [("mcp_call", "clerk", ""), ("message", "Done.", "")]
+    assert nested_words(read["output"]) == NESTED["clerk a lamp"]

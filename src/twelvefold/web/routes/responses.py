@@ -37,7 +37,7 @@ from twelvefold.web.schemas import (
     tool_items_of,
 )
 from twelvefold.web.state import ClientWatch, turn_memory, web_of
-from twelvefold.web.streaming.child_items import nest_child_items
+from twelvefold.web.streaming.child_items import nest_child_items, try_nest_child_items
 from twelvefold.web.streaming.lookup import open_response
 from twelvefold.web.streaming.reader import ResponseReader
 
@@ -61,7 +61,7 @@ async def create(request: Request) -> Response:
     if not turn.background:
         await wait_for_end(web, started, client)
     response = started.reader.projection.response(queued=turn.background)
-    return json_response(await nest_child_items(web, principal, started.reader, response))
+    return json_response(await try_nest_child_items(web, principal, started.reader, response))
 
 
 async def retrieve(request: Request) -> Response:
