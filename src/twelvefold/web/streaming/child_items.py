@@ -27,8 +27,7 @@ async def nest_child_items(
     They follow the item of the call; `parent` is its id. Reads each journal once, one after the
     other. Raises ApiError with 429 if there is no memory for one.
     """
-    children = reader.projection.children
-    if web.settings.child_items == "hidden" or not children:
+    if web.settings.child_items == "hidden" or not (children := reader.projection.children):
         return response
     nesting = _Nesting(web, principal, reader.view.tool_items)
     output = [item async for item in nesting.items(response["output"], children)]
