@@ -42,6 +42,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 ToolItems = Literal["mcp_call", "function", "hidden"]
 ToolOutputs = Literal["full", "summary", "none"]
 InputFiles = Literal["full", "summary", "none"]
+ChildItems = Literal["hidden", "nested"]
 WebDrives = Literal["foreground", "background"]
 
 
@@ -238,6 +239,12 @@ class Settings:
     tool_outputs: Annotated[
         ToolOutputs, one_of(ToolOutputs), "tool results in responses: full, summary or none"
     ] = "full"
+    child_items: Annotated[
+        ChildItems,
+        one_of(ChildItems),
+        "items of the runs that a response has started: hidden, or nested behind the call that "
+        "started them",
+    ] = "hidden"
     input_files: Annotated[
         InputFiles,
         one_of(InputFiles),

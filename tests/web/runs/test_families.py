@@ -7,12 +7,19 @@ import pytest
 
 from tests.engine.family.stories import CLERK, buy_all, clerk, last_user_text
 from tests.engine.stage import Stage
+from tests.web.sdk import check_response
 from tests.web.serving import Json, Serve, Served
-from twelvefold import Ask, tool
+from twelvefold import Ask, Wait, tool
+from twelvefold.core.ids import RunId
 from twelvefold.core.ports import ModelRequest
 from twelvefold.core.workflow import Workflow
 from twelvefold.services.model.scripted import Scripted, ScriptedModel, calls, says
+from twelvefold.web.http.authentication import LOCAL
+from twelvefold.web.ids import ResponseId
 from twelvefold.web.runs.executor import RunSlots, _FamilySlots
+from twelvefold.web.state import READ_BYTES, turn_memory
+from twelvefold.web.streaming.child_items import _Nesting, nest_child_items
+from twelvefold.web.streaming.lookup import open_response
 
 SHOP = Workflow[Any](
     "shop",
@@ -236,3 +243,232 @@ async def test_a_run_below_is_answered_with_the_workflow_of_its_root(serve: Serv
 
     assert response["status"] in ("queued", "in_progress")
     assert refused.json()["error"]["param"] == "conversation"
+
+
+# --- CHILD_ITEMS=nested ---------------------------------------------------------------------------
+
+BROKER = Workflow[Any]("broker", "broker", (CLERK.as_tool("Buys."),))
+MALL = Workflow[Any](
+    "shop",
+    "mall",
+    (BROKER.as_tool("Finds a clerk."), *SHOP.tools),
+    children=(CLERK, BROKER),
+)
+
+
+def mall(request: ModelRequest) -> Scripted:
+    if request.instructions == "broker":
+        if any(item.get("type") == "function_call_output" for item in request.items):
+            return says("A clerk did.")
+        return calls(("clerk", {"input": last_user_text(request)}))
+    return script(request)
+
+
+def words_of(item: Json) -> tuple[str, str]:
+    """An item in words, and the words of the item that `parent` names."""
+    if item["type"] == "message":
+        return item["type"], item["content"][0]["text"]
+    return item["type"], str(item.get("name", item.get("output")))
+
+
+def nested_words(output: list[Json]) -> list[tuple[str, str, str]]:
+    names = {item["id"]: item.get("name", "") for item in output}
+    return [(*words_of(item), names.get(item.get("parent", ""), "")) for item in output]
+
+
+NESTED: dict[str, list[tuple[str, str, str]]] = {
+    "clerk a lamp": [
+        ("mcp_call", "clerk", ""),
+        ("mcp_call", "buy", "clerk"),
+        ("message", "I bought a lamp.", "clerk"),
+        ("message", "Done.", ""),
+    ],
+    "buy_all lamp rug": [
+        ("mcp_call", "buy_all", ""),
+        ("mcp_call", "buy", "buy_all"),
+        ("message", "I bought lamp.", "buy_all"),
+        ("mcp_call", "buy", "buy_all"),
+        ("message", "I bought rug.", "buy_all"),
+        ("message", "Done.", ""),
+    ],
+    "hand_over a lamp": [
+        ("mcp_call", "hand_over", ""),
+        ("mcp_call", "buy", "hand_over"),
+        ("message", "I bought a lamp.", ""),
+    ],
+    "broker a lamp": [
+        ("mcp_call", "broker", ""),
+        ("mcp_call", "clerk", "broker"),
+        ("mcp_call", "buy", "clerk"),
+        ("message", "I bought a lamp.", "clerk"),
+        ("message", "A clerk did.", "broker"),
+        ("message", "Done.", ""),
+    ],
+}
+
+
+@pytest.mark.parametrize("text", NESTED)
+async def test_nested_items_follow_the_call_that_started_their_run(serve: Serve, text: str) -> None:
+    api = await serve(
+        worker=False, model=ScriptedModel(mall), workflow=MALL, child_items="nested", max_runs=3
+    )
+
+    response = await api.ask(text)
+    read = await api.sdk.responses.retrieve(response["id"])
+
+    check_response(response)
+    assert nested_words(response["output"]) == NESTED[text]
+    assert [item.id for item in read.output] == [item["id"] for item in response["output"]]
+    assert len({item["id"] for item in response["output"]}) == len(response["output"])
+
+
+async def test_nested_calls_are_shown_as_those_of_the_response(serve: Serve) -> None:
+    api = await serve(
+        worker=False, model=ScriptedModel(script), workflow=SHOP, child_items="nested"
+    )
+    response = await api.ask("clerk a lamp")
+
+    shown = {}
+    for kind in ("function", "hidden"):
+        headers = {"Twelvefold-Tool-Items": kind}
+        answer = await api.http.get(f"/v1/responses/{response['id']}", headers=headers)
+        check_response(answer.json())
+        shown[kind] = nested_words(answer.json()["output"])
+
+    assert shown["hidden"] == [("message", "Done.", "")]
+    assert [words for words in shown["function"] if words[0] != "function_call_output"] == [
+        ("function_call", "clerk", ""),
+        ("function_call", "buy", "clerk"),
+        ("message", "I bought a lamp.", "clerk"),
+        ("message", "Done.", ""),
+    ]
+
+
+@pytest.mark.parametrize("settings", [{}, {"child_items": "nested"}])
+async def test_streams_and_conversations_have_no_items_of_runs_below(
+    serve: Serve, settings: Json
+) -> None:
+    api = await serve(worker=False, model=ScriptedModel(script), workflow=SHOP, **settings)
+
+    told = (await api.told("clerk a lamp"))[-1]["response"]
+    replayed = (await api.replayed(told["id"]))[-1]["response"]
+    items = (await api.get(f"/conversations/conv_{told['id'][5:49]}/items")).json()["data"]
+
+    for output in (told["output"], replayed["output"], items[::-1][1:]):
+        assert [words_of(item) for item in output] == [("mcp_call", "clerk"), ("message", "Done.")]
+
+
+async def test_hidden_leaves_the_response_as_it_is(serve: Serve) -> None:
+    api = await serve(worker=False, model=ScriptedModel(script), workflow=SHOP)
+    response = await api.ask("clerk a lamp")
+    reader, _ = await open_response(api.web, LOCAL, ResponseId.parse(response["id"]))
+
+    same = await nest_child_items(api.web, LOCAL, reader, response)
+
+    assert same is response
+    assert nested_words(response["output"]) == [("mcp_call", "clerk", ""), ("message", "Done.", "")]
+
+
+async def test_nested_items_may_be_sent_back_as_input(serve: Serve) -> None:
+    api = await serve(
+        worker=False, model=ScriptedModel(script), workflow=SHOP, child_items="nested"
+    )
+    output = (await api.ask("clerk a lamp"))["output"]
+
+    again = await api.ask([*output, {"role": "user", "content": "clerk a rug"}])
+    given = (await api.get(f"/responses/{again['id']}/input_items", order="asc")).json()["data"]
+
+    assert again["status"] == "completed"
+    assert [item["type"] for item in given] == ["mcp_call", "message", "message"]
+    assert not any("parent" in item for item in given)
+
+
+async def test_nested_items_are_not_added_to_a_conversation(serve: Serve) -> None:
+    api = await serve(
+        worker=False, model=ScriptedModel(script), workflow=SHOP, child_items="nested"
+    )
+    output = (await api.ask("clerk a lamp"))["output"]
+
+    conversation = (await api.post("/conversations", {"items": output})).json()
+    items = (await api.get(f"/conversations/{conversation['id']}/items")).json()["data"]
+
+    assert [item["type"] for item in items] == ["message", "mcp_call"]
+
+
+async def test_the_response_with_the_result_of_a_call_has_the_items_of_its_run(
+    serve: Serve,
+) -> None:
+    api = await serve(worker=True, model=ScriptedModel(desk), workflow=DESK, child_items="nested")
+    response, place = await waiting_below(api, "pay")
+
+    answered = await api.ask(approval_of(place))
+    first = (await api.get(f"/responses/{response['id']}")).json()
+
+    check_response(answered)
+    assert nested_words(first["output"]) == [
+        ("mcp_call", "cashier", ""),
+        ("mcp_approval_request", "pay", ""),
+    ]
+    assert nested_words(answered["output"])[:2] == [
+        ("mcp_call", "cashier", ""),
+        ("mcp_call", "pay", "cashier"),
+    ]
+    assert [item["type"] for item in answered["output"]] == ["mcp_call"] * 2 + ["message"] * 2
+
+
+@tool(effect="pure")
+async def doze() -> Wait:
+    """Wait for an event that nothing sends."""
+    return Wait(event="never")
+
+
+async def test_a_cancelled_response_has_the_items_of_the_run_that_it_waited_for(
+    serve: Serve,
+) -> None:
+    sleeper = Workflow("sleeper", "sleeper", (doze,))
+    inn = Workflow[Any]("shop", "inn", (sleeper.as_tool("Sleeps."),))
+    verbs = {"inn": calls(("sleeper", {"input": "now"})), "sleeper": calls(("doze", {}))}
+    model = ScriptedModel(lambda request: verbs[request.instructions])
+    api = await serve(worker=True, model=model, workflow=inn, child_items="nested")
+    response = await api.ask("sleep", background=True)
+    for _ in range(200):
+        shown = (await api.get(f"/responses/{response['id']}")).json()["output"]
+        if len(shown) == 2:
+            break
+        await asyncio.sleep(0.05)
+
+    await api.post(f"/responses/{response['id']}/cancel")
+    ended = await api.settled(response["id"])
+
+    assert nested_words(shown) == [("mcp_call", "sleeper", ""), ("mcp_call", "doze", "sleeper")]
+    assert ended["status"] == "cancelled"
+    assert nested_words(ended["output"]) == nested_words(shown)
+
+
+async def test_nested_items_are_of_journals_of_limited_size(serve: Serve) -> None:
+    api = await serve(worker=False, model=ScriptedModel(script), workflow=SHOP, max_runs=3)
+    response = await api.ask("buy_all lamp rug vase")
+    id = ResponseId.parse(response["id"])
+    reader, _ = await open_response(api.web, LOCAL, id)
+    children = reader.projection.children
+    run = RunId.parse(next(iter(children.values())).runs[0])
+    size = (await api.web.services.store.run(run)).thread_size
+
+    nesting = _Nesting(api.web, LOCAL, "mcp_call", left=(size or 0) + 1)
+    items = [item async for item in nesting.items(response["output"], children)]
+
+    assert [words_of(item)[1] for item in items] == ["buy_all", "buy", "I bought lamp.", "Done."]
+
+
+async def test_a_turn_has_its_answer_if_there_is_no_memory_for_nested_items(serve: Serve) -> None:
+    api = await serve(
+        worker=False, model=ScriptedModel(script), workflow=SHOP, child_items="nested"
+    )
+
+    with turn_memory(api.web.reads, LOCAL, READ_BYTES) as memory:
+        await memory.hold()
+        response = await api.ask("clerk a lamp")
+    read = (await api.get(f"/responses/{response['id']}")).json()
+
+    assert nested_words(response["output"]) == [("mcp_call", "clerk", ""), ("message", "Done.", "")]
+    assert nested_words(read["output"]) == NESTED["clerk a lamp"]

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from twelvefold.core import (
     ApprovalAnswered,
     ChildAnswered,
+    ChildrenStarted,
     Entry,
     Item,
     ItemsAdded,
+    ModelReplied,
+    RunFinished,
     RunId,
     RunStarted,
     ThreadId,
@@ -32,15 +35,59 @@ def run_items(
     view = objects.ResponseView(label, tool_items, tool_outputs, False, first.event)
     items: dict[str, Json] = {}
     for number, part in enumerate(split_parts(entries)):
-        projection = ResponseProjection(ResponseId(RunId(thread, first.run), number), view)
-        projection.position = first.position - 1
-        for entry in entries:
-            projection.feed(entry)
+        projection = _project(ResponseId(RunId(thread, first.run), number), entries, view)
         output = projection.response()["output"]
         given = input_items(thread, part[0], input_files)
         # The final state of an item stands where the item was first shown.
         items |= {item["id"]: item for item in (*given, *output)}
     return list(items.values())
+
+
+def child_items(
+    run: RunId, entries: Sequence[Entry], view: objects.ResponseView, *, hand_off: bool
+) -> tuple[list[Json], dict[str, ChildrenStarted]]:
+    """Return the output of a run that another one has started, and the runs that it has started.
+
+    Without requests to persons, which the response of the root has. `hand_off`: also without the
+    answer, which is that of the other run. The runs are those of `ResponseProjection.children`.
+    """
+    items: dict[str, Json] = {}
+    children: dict[str, ChildrenStarted] = {}
+    for number in range(len(split_parts(entries))):
+        projection = _project(ResponseId(run, number), entries, view)
+        items |= {item["id"]: item for item in projection.response()["output"]}
+        children = projection.children
+    left_out = _answer_ids(run, entries) if hand_off else set()
+    shown = [item for id, item in items.items() if id not in left_out and not _is_request(item)]
+    return shown, children
+
+
+def _is_request(item: Json) -> bool:
+    is_question = str(item["id"]).startswith("ask_")
+    return is_question or bool(item["type"] == "mcp_approval_request")
+
+
+def _answer_ids(run: RunId, entries: Sequence[Entry]) -> set[str]:
+    """Return the ids of the messages that a completed run ended with."""
+    end = entries[-1].event
+    if not isinstance(end, RunFinished) or end.status != "completed":
+        return set()
+    replies = ((one.position, one.event) for one in reversed(entries))
+    for position, event in replies:
+        if isinstance(event, ModelReplied):
+            return {item["id"] for item in objects.messages_of(run.thread, position, event)}
+    return set()
+
+
+def _project(
+    id: ResponseId, entries: Sequence[Entry], view: objects.ResponseView
+) -> ResponseProjection:
+    """Return a response from all entries of its run."""
+    projection = ResponseProjection(id, view)
+    projection.position = entries[0].position - 1
+    for entry in entries:
+        projection.feed(entry)
+    return projection
 
 
 def input_items(thread: ThreadId, entry: Entry, files: InputFiles = "full") -> list[Json]:

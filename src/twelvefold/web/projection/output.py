@@ -17,6 +17,7 @@ from twelvefold.core import (
     CallId,
     ChildAnswered,
     ChildAsked,
+    ChildrenStarted,
     Event,
     ModelReplied,
     OutcomeSettled,
@@ -181,10 +182,14 @@ class _Call:
 
 
 class CallProjection:
-    """The calls that have no result yet. Adds no item while `is_shown` is False."""
+    """The calls that have no result yet. Adds no item while `is_shown` is False.
+
+    `children`: the runs that calls have started, also of calls with a result.
+    """
 
     def __init__(self, thread: ThreadId, view: objects.ResponseView, output: Output) -> None:
         self.is_shown = False
+        self.children: dict[CallId, ChildrenStarted] = {}
         self._thread = thread
         self._view = view
         self._output = output
@@ -207,6 +212,8 @@ class CallProjection:
                 self._apply_approval(event)
             case ChildAsked() | ChildAnswered():
                 self._apply_child(event)
+            case ChildrenStarted(call=id):
+                self.children[id] = event
             case OutcomeSettled(call=id, settled="retry"):
                 self._continue(id)
             case ToolSucceeded() | ToolFailed() | OutcomeUnknown():
@@ -296,6 +303,11 @@ class CallProjection:
         elif event.failure != "denied":
             # A denied call never began.
             self._end(call, "failed", event.message)
+
+    def leave_children(self) -> None:
+        """Forget the runs of calls without a result: a later response has the calls again."""
+        for id in self._open:
+            self.children.pop(id, None)
 
     def close(self, *, completed: bool) -> None:
         """End all calls; those that a completed run leaves are for the client."""

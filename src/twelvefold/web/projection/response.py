@@ -15,6 +15,7 @@ from twelvefold.core import (
     ApprovalAsked,
     ChildAnswered,
     ChildAsked,
+    ChildrenStarted,
     Delta,
     Entry,
     Event,
@@ -32,7 +33,7 @@ from twelvefold.core import (
     WaitEnded,
     WaitStarted,
 )
-from twelvefold.web.ids import ResponseId, message_id
+from twelvefold.web.ids import ResponseId, function_call_id, message_id, tool_call_id
 from twelvefold.web.projection import objects
 from twelvefold.web.projection.objects import ResponseState, ResponseView
 from twelvefold.web.projection.output import CallProjection, Output, makes_wait
@@ -81,6 +82,19 @@ class ResponseProjection:
     def background(self) -> bool:
         """Whether the request had `background` true."""
         return self._view.background
+
+    @property
+    def children(self) -> dict[str, ChildrenStarted]:
+        """The runs that calls of this run have started, by each id that a call's item may have.
+
+        Without those of calls that the next response of the run completes.
+        """
+        thread, started = self._id.run.thread, self._calls.children
+        return {
+            id_of(thread, call): event
+            for call, event in started.items()
+            for id_of in (tool_call_id, function_call_id)
+        }
 
     @property
     def deltas_after(self) -> tuple[int, int]:
@@ -246,6 +260,8 @@ class ResponseProjection:
     def _wait(self, state: ResponseState) -> None:
         """End the response because its run waits for a person."""
         self._waits = True
+        if self._calls.is_shown:
+            self._calls.leave_children()
         self._end(state, completed=False)
 
     def _end(self, state: ResponseState, *, completed: bool) -> None:

@@ -37,6 +37,7 @@ from twelvefold.web.schemas import (
     tool_items_of,
 )
 from twelvefold.web.state import ClientWatch, turn_memory, web_of
+from twelvefold.web.streaming.child_items import nest_child_items, try_nest_child_items
 from twelvefold.web.streaming.lookup import open_response
 from twelvefold.web.streaming.reader import ResponseReader
 
@@ -46,18 +47,21 @@ async def create(request: Request) -> Response:
     web, client = web_of(request), ClientWatch(request)
     body, workflows = await json_body(request), web.services.offered
     turn = parse_turn(body, request.headers, workflows, web.accepted_inputs)
-    if any(map(is_answer, turn.items)):
-        if changed_options(turn):
-            require_scope(request, "runs")
-        started = await answer_approval(web, principal_of(request, "approve"), turn)
+    answers = any(map(is_answer, turn.items))
+    if answers and changed_options(turn):
+        require_scope(request, "runs")
+    principal = principal_of(request, "approve" if answers else "runs")
+    if answers:
+        started = await answer_approval(web, principal, turn)
     else:
-        started = await start_turn(web, principal_of(request), turn, client)
+        started = await start_turn(web, principal, turn, client)
     release_soon(request)
     if turn.stream:
         return EventStream(web, started, encode_events(web, started), client)
     if not turn.background:
         await wait_for_end(web, started, client)
-    return json_response(started.reader.projection.response(queued=turn.background))
+    response = started.reader.projection.response(queued=turn.background)
+    return json_response(await try_nest_child_items(web, principal, started.reader, response))
 
 
 async def retrieve(request: Request) -> Response:
@@ -66,15 +70,16 @@ async def retrieve(request: Request) -> Response:
     stream, after = parse_flag(query, "stream"), parse_integer(query, "starting_after", -1, -1)
     reader, record = await _open(request)
     if not stream:
-        return json_response(_describe(reader, record))
+        return json_response(await _describe(request, reader, record))
     release_soon(request)
     web, found = web_of(request), StartedRun(reader)
     return EventStream(web, found, encode_events(web, found, after=after), ClientWatch(request))
 
 
-def _describe(reader: ResponseReader, record: RunRecord) -> Json:
+async def _describe(request: Request, reader: ResponseReader, record: RunRecord) -> Json:
     """Return the response as it is now; if it will be cancelled, as cancelled."""
     response = reader.projection.response(queued=record.status == "queued")
+    response = await nest_child_items(web_of(request), principal_of(request), reader, response)
     if record.cancel_asked and not reader.over:
         return response | {"status": "cancelled"}
     return response
@@ -103,7 +108,7 @@ async def cancel(request: Request) -> Response:
     if not reader.over or record.status == "waiting":
         await web.cancel(reader.id.run)
         reader, record = await _open(request)
-    return json_response(_describe(reader, record))
+    return json_response(await _describe(request, reader, record))
 
 
 async def list_input(request: Request) -> Response:

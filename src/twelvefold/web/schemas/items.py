@@ -90,6 +90,11 @@ def invalid_members(**names: str) -> Iterator[None]:
 
 # --- items ----------------------------------------------------------------------------------------
 
+Parent = Annotated[
+    str | None,
+    Meta(description="The call whose run below the item is of. Such an item is dropped."),
+]
+
 
 class _Message(RequestObject, kw_only=True):
     type: Literal["message"] | None = None
@@ -109,6 +114,7 @@ class InputMessage(_Message, kw_only=True):
 class InputAssistantMessage(_Message, kw_only=True):
     role: Literal["assistant"]
     content: str | list[OutputText | Refusal | InputText]
+    parent: Parent = None
 
 
 class InputFunctionCall(RequestObject, tag="function_call"):
@@ -117,6 +123,7 @@ class InputFunctionCall(RequestObject, tag="function_call"):
     arguments: str
     id: str | None = None
     status: Status | None = None
+    parent: Parent = None
 
 
 class InputFunctionCallOutput(RequestObject, tag=RESULT):
@@ -124,6 +131,7 @@ class InputFunctionCallOutput(RequestObject, tag=RESULT):
     output: str | list[InputText | InputImage | InputFile]
     id: str | None = None
     status: Status | None = None
+    parent: Parent = None
 
 
 class InputReasoning(RequestObject, tag="reasoning"):
@@ -145,6 +153,7 @@ class InputMcpCall(RequestObject, tag="mcp_call"):
     output: Any = None
     error: Any = None
     approval_request_id: str | None = None
+    parent: Parent = None
 
 
 class InputMcpListTools(RequestObject, tag="mcp_list_tools"):
@@ -233,7 +242,12 @@ _ITEMS: Mapping[str, type[RequestObject]] = {
 def plain_items(items: Sequence[InputItem]) -> list[Item]:
     """Return items as the journal keeps them, without members that are null."""
     plain: list[Item] = msgspec.to_builtins(items)
-    return plain
+    return own_items(plain)
+
+
+def own_items(items: Sequence[Item]) -> list[Item]:
+    """Return the items without those of runs below a response, which CHILD_ITEMS=nested shows."""
+    return [item for item in items if "parent" not in item]
 
 
 def reject_unaccepted(items: Sequence[Item], choices: Choices, places: Sequence[str]) -> None:

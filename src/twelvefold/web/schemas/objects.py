@@ -32,6 +32,7 @@ class OutputMessage(Answer, tag="message"):
     role: Literal["assistant"]
     content: list[TextPart | Refusal]
     phase: str | UnsetType = UNSET
+    parent: str | UnsetType = UNSET
 
 
 class FunctionCall(Answer, tag="function_call"):
@@ -42,6 +43,7 @@ class FunctionCall(Answer, tag="function_call"):
     call_id: str
     name: str
     arguments: str
+    parent: str | UnsetType = UNSET
 
 
 class FunctionCallOutput(Answer, tag="function_call_output"):
@@ -49,6 +51,7 @@ class FunctionCallOutput(Answer, tag="function_call_output"):
     status: ItemStatus
     call_id: str
     output: str | list[dict[str, Any]]
+    parent: str | UnsetType = UNSET
 
 
 class McpError(Answer):
@@ -67,6 +70,7 @@ class McpCall(Answer, tag="mcp_call"):
     output: str | None
     error: McpError | None
     approval_request_id: str | None
+    parent: str | UnsetType = UNSET
 
 
 class McpApprovalRequest(Answer, tag="mcp_approval_request"):

@@ -26,6 +26,7 @@ from twelvefold.web.schemas.items import (
     FunctionTool,
     InputItem,
     is_answer,
+    own_items,
     reject_unaccepted,
 )
 from twelvefold.web.schemas.named_models import chosen_model, workflow_of
@@ -207,7 +208,7 @@ def parse_turn(
     reject_unaccepted(items, choices, [f"input[{n}]" for n in range(len(items))])
     return TurnRequest(
         workflow,
-        items,
+        tuple(own_items(items)),
         options,
         bool(created.stream),
         bool(created.background),
