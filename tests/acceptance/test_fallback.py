@@ -117,6 +117,9 @@ async def _play(
         await until_shown(live, "Hello A")
         first.kill()
     paid = (await services.store.run(run)).usage
+    async with asyncio.timeout(30):
+        while (await services.store.run(run)).leased:  # an idle worker would end before
+            await asyncio.sleep(0.05)
     careful.will(streams(CAREFUL))
     async with worker(environ, here) as second, asyncio.timeout(60):
         assert await second.wait() == 0

@@ -68,7 +68,7 @@ class SimulatedRenewals(RenewalThread):
 
     def add(self, held: RenewedLease) -> None:
         self._leases[held] = None
-        if not self._has_begun:
+        if not self._has_begun and not self._process.loop.is_dead:
             self._has_begun = True
             self._process.new_loop().create_task(self._work_until_stopped())
 

@@ -75,7 +75,9 @@ def _private(server: str) -> Iterator[str]:
 async def store(url: str) -> AsyncIterator[Store]:
     """A store with an empty journal and empty tables of a workflow."""
     if url == SIMULATED:
-        yield simulated(SCHEMA)
+        empty = simulated(SCHEMA)
+        await empty.run_script("DELETE FROM twelvefold_releases;")
+        yield empty
         return
     store = await open_store(url, pool_size=25)
     if url == MEMORY:
