@@ -45,6 +45,7 @@ NOT_RUN = {
     "docs/howto/serve.md": 3,
     "docs/howto/simulation.md": 2,
     "docs/howto/testing.md": 2,
+    "docs/howto/waiting.md": 1,
     "docs/twelve-factors.md": 1,
     "examples/retail/README.md": 2,
 }
