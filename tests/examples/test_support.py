@@ -227,6 +227,7 @@ def test_the_model_sees_the_image_of_a_receipt(app: SyncTestApp) -> None:
     assert_called(run, "find_order", times=1, number=1002)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_boundary_refunds_once() -> None:
     report = crash_matrix(
         workflow,
@@ -239,6 +240,7 @@ def test_a_kill_at_any_boundary_refunds_once() -> None:
     assert report.ok, report
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_boundary_reminds_once() -> None:
     report = crash_matrix(
         workflow,

@@ -60,6 +60,7 @@ def test_a_run_that_asks_a_person_has_doubled_nothing() -> None:
     assert not doubled.ok
 
 
+@pytest.mark.slow
 @pytest.mark.mysql
 def test_numbers_that_a_server_skips_are_no_difference() -> None:
     report = crash_matrix(
@@ -141,6 +142,7 @@ async def test_the_tables_of_the_journal_are_those_of_an_empty_database() -> Non
     assert {row["name"] for row in rows} == JOURNAL
 
 
+@pytest.mark.slow
 def test_a_run_and_its_child_are_killed_at_every_boundary_of_both() -> None:
     report = crash_matrix(
         [desk, billing],

@@ -31,6 +31,7 @@ def enrol(database: str = "") -> CrashReport:
     )
 
 
+@pytest.mark.slow
 def test_an_enrolment_survives_a_kill_at_every_boundary() -> None:
     report = enrol()
 
@@ -39,6 +40,7 @@ def test_an_enrolment_survives_a_kill_at_every_boundary() -> None:
     assert len(report.boundaries) >= 40
 
 
+@pytest.mark.slow
 @pytest.mark.mysql
 def test_an_enrolment_survives_a_kill_at_every_boundary_on_the_server() -> None:
     report = enrol(SERVER)
@@ -47,6 +49,7 @@ def test_an_enrolment_survives_a_kill_at_every_boundary_on_the_server() -> None:
     assert len(report.boundaries) >= 40
 
 
+@pytest.mark.slow
 def test_the_shopping_list_survives_a_kill_at_every_boundary() -> None:
     report = crash_matrix(
         "examples.shopping:workflow",
@@ -64,6 +67,7 @@ def test_the_shopping_list_survives_a_kill_at_every_boundary() -> None:
     assert report.status == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not taubench().is_dir(), reason="no τ-bench data")
 def test_a_refund_to_a_gift_card_survives_a_kill_at_every_boundary() -> None:
     user, order = gift_card_order()
@@ -97,6 +101,7 @@ def gift_card_order() -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return users[order["record"]["user_id"]], order
 
 
+@pytest.mark.slow
 def test_a_workflow_with_a_chain_of_models_survives_a_kill_at_every_boundary() -> None:
     report = crash_matrix(
         "tests.testing.planted:concierge", "Room 4", replies=[call("book", room=4), "Booked."]

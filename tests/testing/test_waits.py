@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tests.testing.planted import hotel
 from twelvefold.testing import SyncTestApp, call, crash_matrix
 
@@ -22,6 +24,7 @@ def test_a_timer_ends_when_the_test_moves_the_time(twelvefold_app: SyncTestApp) 
     assert (run.status, run.text) == ("completed", "It is time.")
 
 
+@pytest.mark.slow
 def test_a_timer_an_event_and_a_question_survive_a_kill_at_every_boundary() -> None:
     report = crash_matrix(
         hotel,
