@@ -240,7 +240,6 @@ def test_a_kill_at_any_boundary_refunds_once() -> None:
     assert report.ok, report
 
 
-@pytest.mark.slow
 def test_a_kill_at_any_boundary_reminds_once() -> None:
     report = crash_matrix(
         workflow,
