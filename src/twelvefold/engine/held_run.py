@@ -73,8 +73,8 @@ class HeldRun(msgspec.Struct, frozen=True):
     that held it before may not know that its lease is lost. `cancel_asked`: it was claimed to be
     cancelled. `attempts`: how often it was claimed since its last entry, this time included; 0 if
     it was started here. `unrecorded` is shared by all later values of the run. `drive_until` is
-    when the drive must end, by `Services.monotonic`. `cancelled` are the
-    children for which the last commit has requested a cancel.
+    when the drive must end, by `Services.monotonic`. `cancelled` are the children for which the
+    last commit has requested a cancel.
     """
 
     run: RunId
