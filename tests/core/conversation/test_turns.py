@@ -41,6 +41,13 @@ def test_a_run_is_a_turn() -> None:
     assert second.items == (user("more"),)
 
 
+def test_a_reply_without_its_run_is_a_turn() -> None:
+    (first, second) = turns(said("hi"), asked("more"))
+
+    assert first.items == (assistant("hi"),)
+    assert second.items == (user("more"),)
+
+
 def test_the_size_of_a_turn_is_that_of_its_items_as_json() -> None:
     for turn in turns(asked("hello"), said("hi"), finished(), asked("more")):
         assert turn.size == len(msgspec.json.encode(turn.items))
