@@ -95,7 +95,8 @@ class Thread(msgspec.Struct, frozen=True):
     process that did not give it back, and no entry has followed; what that process did outside the
     database is unknown. `child_asked`: the run below this one that a person was asked to answer
     last, unless it was answered through this run. `usage_by_model` is the part of `usage` whose
-    named model the entries have.
+    named model the entries have. `allowed_tools` are those that the API key of the latest run
+    allows; None: all.
     """
 
     history: History = msgspec.field(default_factory=lambda: History(()))
@@ -124,6 +125,7 @@ class Thread(msgspec.Struct, frozen=True):
     called: Mapping[str, int] = {}
     interrupted: bool = False
     child_asked: ChildAsked | None = None
+    allowed_tools: tuple[str, ...] | None = None
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -249,6 +251,7 @@ def _start_run(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
         options=event.options,
         succeeded=thread.succeeded,
         refused=thread.refused,
+        allowed_tools=event.allowed_tools,
     )
 
 

@@ -166,6 +166,7 @@ class Planner:
             str(parent),
             call,
             Ancestry(str(root_of(parent, thread)), self._depth, thread.workflow, limits),
+            thread.allowed_tools,
         )
         try:
             check_storable(started)
