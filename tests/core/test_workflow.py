@@ -393,7 +393,7 @@ def test_the_error_for_a_parameter_without_a_schema_names_file_and_line() -> Non
 @pytest.mark.parametrize(
     ("examples", "problem"),
     [
-        ("Where is it?", "examples is a tuple of texts, not 'Where is it\?'"),
+        ("Where is it?", r"examples is a tuple of texts, not 'Where is it\?'"),
         (("Where is it?", " "), "an example is a text, not ' '"),
         ((1,), "an example is a text, not 1"),
     ],
