@@ -149,9 +149,9 @@ async def test_the_journal_names_the_key_of_an_approval(serve: Serve) -> None:
     answered = [
         one for one in await journal_of(ann, first["id"]) if isinstance(one, ApprovalAnswered)
     ]
-    assert [(one.by, one.key) for one in answered] == [("ann", "key-2")]
+    assert [(one.by, one.key_id) for one in answered] == [("ann", "key-2")]
     page = (await ann.get(f"/conversations/conv_{first['id'][5:-1]}/journal")).json()
-    assert [one["key"] for one in page["data"] if "approved" in one] == ["key-2"]
+    assert [one["key_id"] for one in page["data"] if "approved" in one] == ["key-2"]
 
 
 @pytest.mark.parametrize("way", ["input", "answers"])
@@ -166,7 +166,7 @@ async def test_the_journal_names_the_key_of_an_answer(serve: Serve, way: str) ->
         await bot.ask([{"type": "function_call_output", "call_id": call, "output": "7"}])
 
     ended = [one for one in await journal_of(ann, first["id"]) if isinstance(one, WaitEnded)]
-    assert [(one.by, one.key) for one in ended] == [("ann", "key-2")]
+    assert [(one.by, one.key_id) for one in ended] == [("ann", "key-2")]
 
 
 def script(request: ModelRequest) -> Scripted:
@@ -198,9 +198,9 @@ async def test_the_key_of_an_answer_is_in_the_run_of_the_child_and_of_the_caller
     events = await journal_of(ann, first["id"])
     started, answered = events[0], next(one for one in events if isinstance(one, ChildAnswered))
     assert isinstance(started, RunStarted)
-    assert (started.allowed_tools, answered.key) == (("clerk", "refund"), "key-1")
+    assert (started.allowed_tools, answered.key_id) == (("clerk", "refund"), "key-1")
     child = await journal_of(ann, answered.run)
-    assert [one.key for one in child if isinstance(one, ApprovalAnswered)] == ["key-1"]
+    assert [one.key_id for one in child if isinstance(one, ApprovalAnswered)] == ["key-1"]
 
 
 async def test_without_a_key_the_journal_names_none(serve: Serve) -> None:
@@ -212,4 +212,4 @@ async def test_without_a_key_the_journal_names_none(serve: Serve) -> None:
     [answered] = [
         one for one in await journal_of(api, first["id"]) if isinstance(one, ApprovalAnswered)
     ]
-    assert answered.key == ""
+    assert answered.key_id == ""

@@ -28,7 +28,7 @@ async def answer_below(
     what `write_answer` raises, NotFound, TooLate if the root is over, and Conflict if it is held
     or the request was made before.
     """
-    answered = structs.replace(answered, key=await services.gate.if_open(answered.key))
+    answered = structs.replace(answered, key_id=await services.gate.if_open(answered.key_id))
     check_storable(answered)
     async with claimed(services, root) as held:
         await write_answer()

@@ -219,8 +219,8 @@ class Journal:
 
 
 def _key(event: ApprovalAnswered | OutcomeSettled | ChildAnswered) -> Json:
-    """Return the id of the API key of an answer, if it has one."""
-    return {"key": event.key} if event.key else {}
+    """Return the API key of an answer, if it has one."""
+    return {"key_id": event.key_id} if event.key_id else {}
 
 
 def _reply_details(position: int, reply: ModelReplied) -> Json:

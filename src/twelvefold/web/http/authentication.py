@@ -127,7 +127,8 @@ class Authenticator:
             raise _expired(found.key, sha256)
         key = found.key
         self.uses.record(key.id)
-        return Caller(Principal(key.principal), key.id, key.scopes, key.workflows, key.tools)
+        principal = Principal(key.principal, key.id)
+        return Caller(principal, key.id, key.scopes, key.workflows, key.tools)
 
     async def _is_still_open(self, headers: Headers) -> bool:
         """Return whether there is no key yet. Any process may create the first one."""

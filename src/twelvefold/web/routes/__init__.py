@@ -34,6 +34,5 @@ def offered_to(request: Request) -> Mapping[str, Workflow]:
 
 
 def for_caller(turn: TurnRequest, request: Request) -> TurnRequest:
-    """Return the turn with the key of its request, and the tools that the key allows."""
-    caller = caller_of(request)
-    return replace(turn, caller_key=caller.key, allowed_tools=caller.tools)
+    """Return the turn with the tools that the request's key allows."""
+    return replace(turn, allowed_tools=caller_of(request).tools)

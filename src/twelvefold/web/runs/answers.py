@@ -86,11 +86,11 @@ def _write(
         by=principal.id,
         principal=principal.id,
         call=waiting.call,
-        key=caller.key,
+        key_id=principal.key_id,
     )
     if waiting.parent_call is None:
         return write
     answered = ChildAnswered(
-        waiting.parent_call, str(waiting.run), waiting.call, principal.id, key=caller.key
+        waiting.parent_call, str(waiting.run), waiting.call, principal.id, key_id=principal.key_id
     )
     return partial(answer_below, web.services, waiting.next.run, answered, write)

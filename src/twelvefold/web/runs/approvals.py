@@ -417,7 +417,7 @@ def _approval_write(
         background=request.background,
         request=request.key,
         claims=not request.background,
-        key=request.caller_key,
+        key_id=principal.key_id,
     )
 
 
@@ -440,7 +440,7 @@ def _write_below(
         item.get("reason", ""),
         merge_options(waiting.options, request),
         request.background,
-        request.caller_key,
+        principal.key_id,
     )
     claims = not request.background
     root = waiting.next.run
@@ -466,7 +466,7 @@ def _question_write(
         call=waiting.call,
         request=request.key,
         claims=not request.background,
-        key=request.caller_key,
+        key_id=principal.key_id,
     )
 
 

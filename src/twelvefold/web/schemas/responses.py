@@ -166,8 +166,8 @@ class TurnRequest:
     """A requested turn. `items` may still contain references to other items.
 
     `items_at` is the parameter of the items. `given` has the names of the body's parameters,
-    null ones included: an answer to an approval changes those options alone. `caller_key` is the id
-    of the API key, "" without one, and `allowed_tools` are those that it allows; None: all.
+    null ones included: an answer to an approval changes those options alone. `allowed_tools` are
+    those that the API key allows; None: all.
     """
 
     workflow: Workflow
@@ -180,7 +180,6 @@ class TurnRequest:
     key: IdempotentRequest | None = None
     items_at: str = "input"
     given: frozenset[str] = field(default=frozenset(), compare=False)
-    caller_key: str = ""
     allowed_tools: tuple[str, ...] | None = None
 
 
