@@ -149,6 +149,7 @@ from twelvefold.core.ports import (
     Schema,
     Segment,
     SentSignal,
+    ShareStore,
     SignalKey,
     StepTransaction,
     Store,
@@ -156,6 +157,7 @@ from twelvefold.core.ports import (
     SyncTransaction,
     ThreadHead,
     ThreadRecord,
+    TokenGrant,
     ToolReadOnly,
     ToolSpec,
     Transaction,
@@ -165,6 +167,7 @@ from twelvefold.core.ports import (
     WaitState,
     WakeUps,
     WakeUpSubscription,
+    owner_of,
 )
 from twelvefold.core.request import CompactedRequest, build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
@@ -281,6 +284,7 @@ __all__ = [
     "Segment",
     "SentSignal",
     "Settlement",
+    "ShareStore",
     "SignalKey",
     "StepTransaction",
     "Stop",
@@ -292,6 +296,7 @@ __all__ = [
     "ThreadHead",
     "ThreadId",
     "ThreadRecord",
+    "TokenGrant",
     "Tool",
     "ToolError",
     "ToolFailed",
@@ -340,6 +345,7 @@ __all__ = [
     "media_of",
     "models_of",
     "output_of",
+    "owner_of",
     "parse_thread_id",
     "place_text",
     "position_of",

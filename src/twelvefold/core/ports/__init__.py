@@ -30,6 +30,7 @@ from twelvefold.core.ports.run_records import (
     WaitingWork,
 )
 from twelvefold.core.ports.runs import RunStore
+from twelvefold.core.ports.shares import ShareStore, TokenGrant, owner_of
 from twelvefold.core.ports.sql import (
     BlockingWait,
     ReadOnly,
@@ -93,6 +94,7 @@ __all__ = [
     "Schema",
     "Segment",
     "SentSignal",
+    "ShareStore",
     "SignalKey",
     "StepTransaction",
     "Store",
@@ -100,6 +102,7 @@ __all__ = [
     "SyncTransaction",
     "ThreadHead",
     "ThreadRecord",
+    "TokenGrant",
     "ToolReadOnly",
     "ToolSpec",
     "Transaction",
@@ -110,6 +113,7 @@ __all__ = [
     "WaitingWork",
     "WakeUpSubscription",
     "WakeUps",
+    "owner_of",
 ]
 
 
@@ -119,6 +123,7 @@ class Store(
     QueueStore,
     WaitStore,
     KeyStore,
+    ShareStore,
     OutboxStore,
     MaintenanceStore,
     ProcessStore,

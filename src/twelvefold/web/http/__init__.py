@@ -6,7 +6,6 @@ Other packages import these names from here.
 from twelvefold.web.http.admission import (
     SLOT,
     AdmissionControl,
-    RateLimiter,
     release_soon,
     too_many_runs,
 )
@@ -46,6 +45,7 @@ from twelvefold.web.http.pagination import (
     parse_integer,
     parse_page,
 )
+from twelvefold.web.http.rate_limit import Rate, RateLimiter
 
 __all__ = [
     "CONVERSATION_TOO_LARGE",
@@ -58,6 +58,7 @@ __all__ = [
     "Caller",
     "KeyWatch",
     "Page",
+    "Rate",
     "RateLimiter",
     "RequestMiddleware",
     "TrustedAddresses",
