@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from twelvefold.admin.keys import create_key
 from twelvefold.cli.command import DONE, CommandContext, command
 from twelvefold.cli.output import format_time, print_json, print_notice, print_table
-from twelvefold.core import SCOPES, ApiKey
+from twelvefold.core import DEFAULT_SCOPES, ApiKey
 
 
 @command()
@@ -14,7 +14,7 @@ async def create(
 ) -> int:
     """Print a new key. Standard output has nothing else."""
     store = context.services.store
-    token, key = await create_key(store, name, principal or name, scopes or SCOPES)
+    token, key = await create_key(store, name, principal or name, scopes or DEFAULT_SCOPES)
     print(token)
     scopes = " and ".join(key.scopes)
     print_notice(f"{key.id} acts for {key.principal}, with {scopes}; the key is not shown again")

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from tests.web.doubles import BEARER, OTHER, TOKEN, Clock, Keys, api_key
 from twelvefold.config import Settings
-from twelvefold.core.ports import Principal
+from twelvefold.core.ports import DEFAULT_SCOPES, Principal
 from twelvefold.errors import SettingsError, StoreUnavailable
 from twelvefold.web.http.authentication import (
     CACHE_TTL_S,
@@ -23,7 +23,7 @@ from twelvefold.web.http.authentication import (
 )
 from twelvefold.web.http.errors import ApiError
 
-ANN = Caller(Principal("ann"), "key-1")
+ANN = Caller(Principal("ann"), "key-1", DEFAULT_SCOPES)
 ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound
 HOME = {"host": "localhost:8000"}
 

@@ -7,10 +7,16 @@
 from typing import Protocol
 
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports.keys import SCOPES, ApiKey, KeyStore
+from twelvefold.core.ports.keys import DEFAULT_SCOPES, SCOPES, ApiKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
 from twelvefold.core.ports.model import KnownItems, Model, ModelReply, ModelRequest, ToolSpec
+from twelvefold.core.ports.operations import (
+    FoundRuns,
+    OperatedRun,
+    OperationStore,
+    RunFilter,
+)
 from twelvefold.core.ports.outbox import Mail, Mailer, OutboxMessage, OutboxStore
 from twelvefold.core.ports.queue import QueueStore
 from twelvefold.core.ports.run_records import (
@@ -53,6 +59,7 @@ from twelvefold.core.ports.waits import SentSignal, SignalKey, WaitState, WaitSt
 from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
 __all__ = [
+    "DEFAULT_SCOPES",
     "OVER",
     "SCOPES",
     "ApiKey",
@@ -61,6 +68,7 @@ __all__ = [
     "CallKey",
     "Claim",
     "Delta",
+    "FoundRuns",
     "IdempotentRequest",
     "Ids",
     "JournalDelta",
@@ -78,11 +86,14 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OperatedRun",
+    "OperationStore",
     "OutboxMessage",
     "Principal",
     "ReadOnly",
     "Release",
     "Row",
+    "RunFilter",
     "RunRecord",
     "RunStatus",
     "Schema",
@@ -115,6 +126,7 @@ class Store(
     WaitStore,
     KeyStore,
     OutboxStore,
+    OperationStore,
     MaintenanceStore,
     Protocol,
 ):

@@ -12,8 +12,10 @@ from twelvefold.web.http.admission import (
 )
 from twelvefold.web.http.authentication import (
     Authenticator,
+    Caller,
     KeyWatch,
     principal_of,
+    require_admin,
     require_scope,
     watch_keys,
 )
@@ -42,6 +44,8 @@ from twelvefold.web.http.pagination import (
     parse_flag,
     parse_integer,
     parse_page,
+    parse_text,
+    parse_time_us,
 )
 
 __all__ = [
@@ -52,6 +56,7 @@ __all__ = [
     "ApiError",
     "Authenticator",
     "BodyBudget",
+    "Caller",
     "KeyWatch",
     "Page",
     "RateLimiter",
@@ -69,9 +74,12 @@ __all__ = [
     "parse_integer",
     "parse_json",
     "parse_page",
+    "parse_text",
+    "parse_time_us",
     "principal_of",
     "raise_invalid",
     "release_soon",
+    "require_admin",
     "require_scope",
     "too_many_runs",
     "watch_keys",
