@@ -18,6 +18,7 @@ from twelvefold.core.ports.operations import (
     RunFilter,
 )
 from twelvefold.core.ports.outbox import Mail, Mailer, OutboxMessage, OutboxStore
+from twelvefold.core.ports.processes import Process, ProcessKind, ProcessStore
 from twelvefold.core.ports.queue import QueueStore
 from twelvefold.core.ports.run_records import (
     OVER,
@@ -90,6 +91,9 @@ __all__ = [
     "OperationStore",
     "OutboxMessage",
     "Principal",
+    "Process",
+    "ProcessKind",
+    "ProcessStore",
     "ReadOnly",
     "Release",
     "Row",
@@ -128,6 +132,7 @@ class Store(
     OutboxStore,
     OperationStore,
     MaintenanceStore,
+    ProcessStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.

@@ -26,31 +26,31 @@ SELECT k.thread_id, k.ordinal, (SELECT COUNT(*) FROM (:keys) c) AS examined
   FROM (:keys) k ORDER BY :reversed LIMIT 1
 
 -- keys_by_time: of all runs, newest first
-SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs
+SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by_created}
  WHERE created_at >= :since AND created_at <= :at
    AND NOT (created_at = :at AND (thread_id > :thread OR (thread_id = :thread AND ordinal >= :ordinal)))
  ORDER BY created_at DESC, thread_id DESC, ordinal DESC LIMIT :scan
 
 -- keys_by_status: as `keys_by_time`, of one status
-SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs
+SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by_status}
  WHERE status = :status AND created_at >= :since AND created_at <= :at
    AND NOT (created_at = :at AND (thread_id > :thread OR (thread_id = :thread AND ordinal >= :ordinal)))
  ORDER BY created_at DESC, thread_id DESC, ordinal DESC LIMIT :scan
 
 -- keys_by_workflow: as `keys_by_time`, of one workflow
-SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs
+SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by_workflow}
  WHERE workflow = :workflow AND created_at >= :since AND created_at <= :at
    AND NOT (created_at = :at AND (thread_id > :thread OR (thread_id = :thread AND ordinal >= :ordinal)))
  ORDER BY created_at DESC, thread_id DESC, ordinal DESC LIMIT :scan
 
 -- keys_by_principal: as `keys_by_time`, of one principal
-SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs
+SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by_principal}
  WHERE principal = :principal AND created_at >= :since AND created_at <= :at
    AND NOT (created_at = :at AND (thread_id > :thread OR (thread_id = :thread AND ordinal >= :ordinal)))
  ORDER BY created_at DESC, thread_id DESC, ordinal DESC LIMIT :scan
 
 -- keys_by_id: runs whose thread's id begins with :id_prefix; :id_end is the first text after all of these
-SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs
+SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by_key}
  WHERE thread_id >= :id_prefix AND thread_id < :id_end AND thread_id <= :thread
    AND NOT (thread_id = :thread AND ordinal >= :ordinal)
  ORDER BY thread_id DESC, ordinal DESC LIMIT :scan
