@@ -82,6 +82,7 @@ examples:
   twelvefold keys create ann-bot --principal ann --scope runs
   twelvefold keys create ops --scope admin --scope approve
   OPENAI_API_KEY=$(twelvefold keys create ann)          standard output has the key only
+  twelvefold keys create clerk --workflow support --tool find_order --expires 90d
 """
 FACTORS_EPILOG = """\
 examples:

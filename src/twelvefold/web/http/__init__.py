@@ -14,9 +14,11 @@ from twelvefold.web.http.authentication import (
     Authenticator,
     Caller,
     KeyWatch,
+    caller_of,
     principal_of,
     require_admin,
     require_scope,
+    require_workflow,
     watch_keys,
 )
 from twelvefold.web.http.body_budget import BodyBudget
@@ -63,6 +65,7 @@ __all__ = [
     "RequestMiddleware",
     "TrustedAddresses",
     "abbreviate",
+    "caller_of",
     "check_list_parameters",
     "check_oldest_first",
     "handle_http_exception",
@@ -81,6 +84,7 @@ __all__ = [
     "release_soon",
     "require_admin",
     "require_scope",
+    "require_workflow",
     "too_many_runs",
     "watch_keys",
 ]
