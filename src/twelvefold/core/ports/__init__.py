@@ -39,6 +39,7 @@ from twelvefold.core.ports.sql import (
     ToolReadOnly,
     Transaction,
 )
+from twelvefold.core.ports.statistics import OutboxCount, PoolCount, RunCount, StatisticsStore
 from twelvefold.core.ports.thread_records import (
     Delta,
     JournalDelta,
@@ -78,17 +79,21 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OutboxCount",
     "OutboxMessage",
+    "PoolCount",
     "Principal",
     "ReadOnly",
     "Release",
     "Row",
+    "RunCount",
     "RunRecord",
     "RunStatus",
     "Schema",
     "Segment",
     "SentSignal",
     "SignalKey",
+    "StatisticsStore",
     "StepTransaction",
     "Store",
     "SyncReadOnly",
@@ -116,6 +121,7 @@ class Store(
     KeyStore,
     OutboxStore,
     MaintenanceStore,
+    StatisticsStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.
