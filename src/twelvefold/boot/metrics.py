@@ -33,7 +33,7 @@ async def open_metrics(settings: Settings, services: Services) -> AsyncIterator[
     from twelvefold.observe.metrics.loop_lag import measured_lag
     from twelvefold.observe.metrics.recorder import Recorder
 
-    disable_created_metrics()  # a series beside each counter, with the time of its creation
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
     registry = CollectorRegistry()
     register_process(registry, services.release)
     recorder = Recorder(Instruments(registry), _known_names(settings, services))
