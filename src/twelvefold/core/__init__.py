@@ -3,7 +3,7 @@
 Other packages import these names from here.
 """
 
-from twelvefold.core.budget import Limits, Price
+from twelvefold.core.budget import Limits, Price, cost_micro_usd
 from twelvefold.core.child_tool import ChildTool
 from twelvefold.core.children import ChildAnswer, limits_of, share_of
 from twelvefold.core.conversation.attachments import (
@@ -140,13 +140,16 @@ from twelvefold.core.ports import (
     NoWakeUps,
     NullListener,
     OperatedRun,
+    OutboxCount,
     OutboxMessage,
+    PoolCount,
     Principal,
     Process,
     ProcessKind,
     ReadOnly,
     Release,
     Row,
+    RunCount,
     RunFilter,
     RunRecord,
     RunStatus,
@@ -262,10 +265,12 @@ __all__ = [
     "NullListener",
     "OpenResources",
     "OperatedRun",
+    "OutboxCount",
     "OutboxMessage",
     "OutcomeSettled",
     "OutcomeUnknown",
     "OutputType",
+    "PoolCount",
     "Price",
     "Principal",
     "Process",
@@ -277,6 +282,7 @@ __all__ = [
     "RequestOptions",
     "Resource",
     "Row",
+    "RunCount",
     "RunFilter",
     "RunFinished",
     "RunId",
@@ -324,6 +330,7 @@ __all__ = [
     "calls_of",
     "check_file",
     "check_image",
+    "cost_micro_usd",
     "dearest",
     "decode",
     "detect_media_type",

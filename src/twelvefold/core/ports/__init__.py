@@ -46,6 +46,7 @@ from twelvefold.core.ports.sql import (
     ToolReadOnly,
     Transaction,
 )
+from twelvefold.core.ports.statistics import OutboxCount, PoolCount, RunCount, StatisticsStore
 from twelvefold.core.ports.thread_records import (
     Delta,
     JournalDelta,
@@ -90,7 +91,9 @@ __all__ = [
     "NullListener",
     "OperatedRun",
     "OperationStore",
+    "OutboxCount",
     "OutboxMessage",
+    "PoolCount",
     "Principal",
     "Process",
     "ProcessKind",
@@ -98,6 +101,7 @@ __all__ = [
     "ReadOnly",
     "Release",
     "Row",
+    "RunCount",
     "RunFilter",
     "RunRecord",
     "RunStatus",
@@ -105,6 +109,7 @@ __all__ = [
     "Segment",
     "SentSignal",
     "SignalKey",
+    "StatisticsStore",
     "StepTransaction",
     "Store",
     "SyncReadOnly",
@@ -133,6 +138,7 @@ class Store(
     OutboxStore,
     OperationStore,
     MaintenanceStore,
+    StatisticsStore,
     ProcessStore,
     Protocol,
 ):
