@@ -15,6 +15,7 @@ from twelvefold.web.http.authentication import (
     KeyWatch,
     caller_of,
     principal_of,
+    require_admin,
     require_scope,
     require_workflow,
     watch_keys,
@@ -44,6 +45,8 @@ from twelvefold.web.http.pagination import (
     parse_flag,
     parse_integer,
     parse_page,
+    parse_text,
+    parse_time_us,
 )
 from twelvefold.web.http.rate_limit import Rate, RateLimiter
 
@@ -75,9 +78,12 @@ __all__ = [
     "parse_integer",
     "parse_json",
     "parse_page",
+    "parse_text",
+    "parse_time_us",
     "principal_of",
     "raise_invalid",
     "release_soon",
+    "require_admin",
     "require_scope",
     "require_workflow",
     "too_many_runs",

@@ -9,11 +9,11 @@ UPDATE rate_buckets
    SET full_at = CASE WHEN full_at < {now_us} THEN {now_us} ELSE full_at END + :cost_us
  WHERE owner = :owner AND full_at <= {now_us} + :capacity_us - :cost_us
 
--- rate_bucket: how long until the bucket is full; 0 rows mean that it is full
+-- rate_bucket: how long until the bucket is full; 0 rows mean that there is none
 SELECT full_at - {now_us} AS full_in_us FROM rate_buckets WHERE owner = :owner
 
--- insert_bucket: a duplicate means that another process was faster
-INSERT INTO rate_buckets (owner, full_at) VALUES (:owner, {now_us} + :cost_us)
+-- insert_bucket: a full bucket; a duplicate means that another process was faster
+INSERT INTO rate_buckets (owner, full_at) VALUES (:owner, 0)
 
 -- return_tokens: adds tokens that were not used
 UPDATE rate_buckets SET full_at = full_at - :cost_us WHERE owner = :owner

@@ -12,16 +12,8 @@ from twelvefold.services.store.connection import Connection
 from twelvefold.services.store.sql_text import Dialect, load_statements
 
 STATEMENT_FILES = (
-    *(
-        "runs.sql",
-        "queue.sql",
-        "threads.sql",
-        "keys.sql",
-        "shares.sql",
-        "outbox.sql",
-        "releases.sql",
-    ),
-    *("shares.sql", "retention.sql", "signals.sql", "processes.sql"),
+    *("runs.sql", "queue.sql", "threads.sql", "keys.sql", "outbox.sql", "releases.sql"),
+    *("retention.sql", "signals.sql", "processes.sql", "operations.sql", "shares.sql"),
 )
 SECOND_US = 1_000_000
 MAX_LIST = 150

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from twelvefold.core import Row, RunId, TokenGrant
@@ -11,7 +12,7 @@ from twelvefold.services.store.sql.base import SECOND_US, Database
 
 CLAIM_S = 10
 """How long a slot stays taken for a run that is about to be claimed."""
-TRIES = 3
+TRIES = 4
 """How often tokens are taken from a bucket that other processes empty at the same time."""
 
 
@@ -22,10 +23,11 @@ class Shares(Database):
         self, owner: str, count: int, *, capacity_us: int, interval_us: int
     ) -> TokenGrant:
         for _ in range(TRIES):
-            try:
-                async with self._transaction() as db:
-                    grant = await self._take_tokens(db, owner, count, capacity_us, interval_us)
-            except DuplicateRow:
+            async with self._transaction() as db:
+                grant = await self._take_tokens(db, owner, count, capacity_us, interval_us)
+            if grant is None:
+                with suppress(DuplicateRow):  # another process was faster
+                    await self._execute("insert_bucket", owner=owner)
                 continue
             if grant.granted or grant.full_in_us > capacity_us - interval_us:
                 return grant
@@ -34,15 +36,13 @@ class Shares(Database):
 
     async def _take_tokens(
         self, db: Connection, owner: str, count: int, capacity_us: int, interval_us: int
-    ) -> TokenGrant:
-        """Take `count` tokens or none. Raises DuplicateRow if another process made the bucket."""
-        values: dict[str, Any] = {"owner": owner, "cost_us": count * interval_us}
-        limits = {"capacity_us": capacity_us}
-        taken = await db.execute(self._sql["take_tokens"], values | limits)
+    ) -> TokenGrant | None:
+        """Take `count` tokens or none. Returns None if the owner has no bucket yet."""
+        values = {"owner": owner, "cost_us": count * interval_us, "capacity_us": capacity_us}
+        taken = await db.execute(self._sql["take_tokens"], values)
         rows = await db.fetch(self._sql["rate_bucket"], {"owner": owner})
         if not rows:
-            await db.execute(self._sql["insert_bucket"], values)
-            return TokenGrant(count, count * interval_us)
+            return None
         return TokenGrant(count if taken else 0, max(0, int(rows[0]["full_in_us"])))
 
     async def return_tokens(self, owner: str, count: int, *, interval_us: int) -> None:
