@@ -31,6 +31,9 @@ SAMPLE_VALUES = (
 """Values of every kind, none of them a default. A variable gets the first that it accepts."""
 REQUIRED_WITH = {
     "TLS_KEY": {"TLS_CERT": "cert.pem"},
+    "DATABASE_PASSWORD_FILE": {"DATABASE_URL": "mysql://u@h/d"},
+    "SMTP_PASSWORD_FILE": {"SMTP_URL": "smtp://u@h"},
+    "BROKER_PASSWORD_FILE": {"BROKER_URL": "amqp://u@h"},
     "MYSQL_": {"MYSQL_USER": "u", "MYSQL_DATABASE": "d"},
 }
 """Variables that are valid only together with others, by prefix."""
