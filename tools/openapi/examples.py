@@ -109,6 +109,7 @@ _MODEL = {
     "created": 0,
     "owned_by": "twelvefold",
     "accepts": ["image", "file"],
+    "examples": ["Sign me up for PY-101, please."],
 }
 _COMPLETION = {
     "id": f"chatcmpl-{_ID}1",

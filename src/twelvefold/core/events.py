@@ -151,20 +151,23 @@ class Ancestry(msgspec.Struct, frozen=True, omit_defaults=True):
     """The runs above a run that another one started.
 
     `root` is the id of the first of them, which a caller started, and `depth` counts the runs from
-    there: 1 for a child of the root. `workflow` is that of the parent.
+    there: 1 for a child of the root. `workflow` is that of the parent, and `root_workflow` that of
+    the root, "" if it is the same.
     """
 
     root: str
     depth: int
     workflow: str
     limits: ChildLimits = ChildLimits()
+    root_workflow: str = ""
 
 
 class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A caller requested a turn with `items` as the input.
 
     `parent` is the id of the run whose call `parent_call` started this one, "" if a caller did;
-    `ancestry` is None then.
+    `ancestry` is None then. `key_id` is the API key of the request, "" without one; a run that
+    another one started has the key of that one.
     """
 
     items: tuple[Item, ...]
@@ -175,6 +178,7 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     parent: str = ""
     parent_call: str = ""
     ancestry: Ancestry | None = None
+    key_id: str = ""
 
 
 class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -95,7 +95,7 @@ class Thread(msgspec.Struct, frozen=True):
     process that did not give it back, and no entry has followed; what that process did outside the
     database is unknown. `child_asked`: the run below this one that a person was asked to answer
     last, unless it was answered through this run. `usage_by_model` is the part of `usage` whose
-    named model the entries have.
+    named model the entries have. `key_id` is that of its RunStarted.
     """
 
     history: History = msgspec.field(default_factory=lambda: History(()))
@@ -110,6 +110,7 @@ class Thread(msgspec.Struct, frozen=True):
     parent: str = ""
     parent_call: str = ""
     ancestry: Ancestry | None = None
+    key_id: str = ""
     options: RequestOptions = DEFAULT_OPTIONS
     pending: tuple[Call, ...] = ()
     reply_ended: ReplyEnd | None = None
@@ -246,6 +247,7 @@ def _start_run(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
         parent=event.parent,
         parent_call=event.parent_call,
         ancestry=event.ancestry,
+        key_id=event.key_id,
         options=event.options,
         succeeded=thread.succeeded,
         refused=thread.refused,

@@ -93,6 +93,14 @@ async def test_a_key_is_cached() -> None:
     assert keys.queries == 2
 
 
+async def test_a_principal_has_the_key_of_its_request() -> None:
+    authenticator = Authenticator(Keys([api_key()]).store, is_open=False)
+
+    caller = await authenticator.authenticate(Headers(BEARER))
+
+    assert (caller.principal.id, caller.principal.key_id) == ("ann", caller.key)
+
+
 async def test_a_revoked_key_is_rejected_after_the_cache_expires() -> None:
     keys, clock = Keys([api_key()]), Clock()
     authenticator = Authenticator(keys.store, is_open=False, clock=clock)

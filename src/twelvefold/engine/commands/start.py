@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
+from msgspec import structs
+
 from twelvefold.core import (
     DEFAULT_OPTIONS,
     OVER,
@@ -123,6 +125,7 @@ async def _prepare(
     started, size = _first_entry(services, request)
     workflow = services.workflows[request.workflow]
     await services.gate.check_workflow(workflow)
+    started = await _with_key(services, request, started)
     before = await _thread_before(services, request)
     check_inputs(services, workflow, request.options, before, started.items)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
@@ -151,6 +154,14 @@ def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, i
     )
     check_attachments(event.items)
     return event, size
+
+
+async def _with_key(services: Services, request: RunRequest, started: RunStarted) -> RunStarted:
+    """Return the entry with the id of the request's API key, which older releases do not know."""
+    key_id = request.principal.key_id
+    if not key_id or not await services.gate.is_open():
+        return started
+    return structs.replace(started, key_id=key_id)
 
 
 async def _thread_before(services: Services, request: RunRequest) -> Thread:

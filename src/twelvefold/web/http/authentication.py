@@ -112,7 +112,7 @@ class Authenticator:
         found = await self._lookups.find(sha256, client_of(client))
         if found is None or not hmac.compare_digest(found.sha256, sha256):
             raise _unauthorized("incorrect API key; `twelvefold keys list` lists the keys")
-        return Caller(Principal(found.principal), found.id, found.scopes)
+        return Caller(Principal(found.principal, found.id), found.id, found.scopes)
 
     async def _is_still_open(self, headers: Headers) -> bool:
         """Return whether there is no key yet. Any process may create the first one."""

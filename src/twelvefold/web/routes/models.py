@@ -24,14 +24,14 @@ async def get_model(request: Request) -> Response:
 
 
 def _model(web: Web, name: str) -> Json:
-    """Return a model; `accepts` are the inputs beside text that it takes. Raises ApiError."""
+    """Return a model: the inputs beside text that it takes, and its examples. Raises ApiError."""
     workflows = web.services.offered
     workflow, chosen = workflow_of(name, workflows), chosen_model(name, workflows)
     choices = web.accepted_inputs(workflow.name, chosen)
     accepts = [kind for kind in (IMAGE, FILE) if any(kind in taken for taken in choices)]
     # Clients require a number; a workflow has no date.
     fixed = {"object": "model", "created": 0, "owned_by": "twelvefold"}
-    return {"id": name, **fixed, "accepts": accepts}
+    return {"id": name, **fixed, "accepts": accepts, "examples": list(workflow.examples)}
 
 
 ROUTES: list[BaseRoute] = [
