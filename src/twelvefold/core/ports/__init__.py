@@ -12,6 +12,7 @@ from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
 from twelvefold.core.ports.model import KnownItems, Model, ModelReply, ModelRequest, ToolSpec
 from twelvefold.core.ports.outbox import Mail, Mailer, OutboxMessage, OutboxStore
+from twelvefold.core.ports.processes import Process, ProcessKind, ProcessStore
 from twelvefold.core.ports.queue import QueueStore
 from twelvefold.core.ports.run_records import (
     OVER,
@@ -80,6 +81,9 @@ __all__ = [
     "NullListener",
     "OutboxMessage",
     "Principal",
+    "Process",
+    "ProcessKind",
+    "ProcessStore",
     "ReadOnly",
     "Release",
     "Row",
@@ -116,6 +120,7 @@ class Store(
     KeyStore,
     OutboxStore,
     MaintenanceStore,
+    ProcessStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.
