@@ -7,7 +7,7 @@
 from typing import Protocol
 
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports.keys import SCOPES, ApiKey, KeyStore
+from twelvefold.core.ports.keys import SCOPES, ApiKey, FoundKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
 from twelvefold.core.ports.model import KnownItems, Model, ModelReply, ModelRequest, ToolSpec
@@ -62,6 +62,7 @@ __all__ = [
     "CallKey",
     "Claim",
     "Delta",
+    "FoundKey",
     "IdempotentRequest",
     "Ids",
     "JournalDelta",
