@@ -40,6 +40,7 @@ from twelvefold.core.ports.sql import (
     ToolReadOnly,
     Transaction,
 )
+from twelvefold.core.ports.statistics import OutboxCount, PoolCount, RunCount, StatisticsStore
 from twelvefold.core.ports.thread_records import (
     Delta,
     JournalDelta,
@@ -80,7 +81,9 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OutboxCount",
     "OutboxMessage",
+    "PoolCount",
     "Principal",
     "Process",
     "ProcessKind",
@@ -88,12 +91,14 @@ __all__ = [
     "ReadOnly",
     "Release",
     "Row",
+    "RunCount",
     "RunRecord",
     "RunStatus",
     "Schema",
     "Segment",
     "SentSignal",
     "SignalKey",
+    "StatisticsStore",
     "StepTransaction",
     "Store",
     "SyncReadOnly",
@@ -121,6 +126,7 @@ class Store(
     KeyStore,
     OutboxStore,
     MaintenanceStore,
+    StatisticsStore,
     ProcessStore,
     Protocol,
 ):

@@ -38,6 +38,7 @@ from twelvefold.engine.perform.tool_error import tool_error
 from twelvefold.engine.perform.tool_thread import NotStarted, call_in_thread
 from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, StaleRun, StoreRefused, StoreUnavailable, ToolRefused
+from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -107,6 +108,8 @@ async def run_call(
             attempts -= 1
             if not (was_stopped and attempts and _may_run_again(call)):
                 return failed_call(services, call, error, was_stopped=was_stopped)
+            if metrics.active is not None:
+                metrics.active.retried("tool")
             log.warning(
                 "tool_timed_out", tool=call.tool.name, call=call.call.id, attempts_left=attempts
             )
