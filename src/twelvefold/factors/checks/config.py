@@ -9,6 +9,7 @@ from pathlib import Path
 
 from twelvefold.config import Settings, list_variables
 from twelvefold.errors import SettingsError
+from twelvefold.factors.checks.rotation import check_rotation
 from twelvefold.factors.harness import Process, Report, TestBed
 from twelvefold.factors.harness.source_code import (
     PACKAGE_DIRECTORY,
@@ -44,6 +45,7 @@ async def check_config(bed: TestBed, report: Report) -> None:
     await _check_files(bed, report)
     await asyncio.to_thread(_check_source_code, report)
     _check_variables(report)
+    await check_rotation(bed, report)
 
 
 async def _check_files(bed: TestBed, report: Report) -> None:

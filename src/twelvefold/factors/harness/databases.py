@@ -81,6 +81,10 @@ class TemporaryDatabases:
         host = parts.netloc.rpartition("@")[2]
         return parts._replace(netloc=f"{user}:{quote(password)}@{host}").geturl()
 
+    async def change_password(self, user: str, password: str) -> None:
+        """Change the password of a user that these databases have."""
+        await self._execute(f"ALTER USER '{user}'@'%' IDENTIFIED BY '{password}'")
+
     async def close(self) -> None:
         await self._drops.aclose()
 
