@@ -3,17 +3,16 @@
     python -m tests.servers run -- python -m bench.tenants
 
 Prints the second tenant's time from its request to the end of its run, and both throughputs: alone,
-beside the flood, with at most `ACTIVE` runs at once of a principal, and with a priority. A run is one
-reply of a model, which takes `REPLY_S`. Without DATABASE_URL the database is a file.
+beside the flood, with at most `ACTIVE` runs at once of a principal, and with a priority. A run is
+one reply of a model, which takes `REPLY_S`. Without DATABASE_URL the database is a file.
 """
 
 import asyncio
 import os
+import secrets
 import statistics
-import tempfile
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tests.acceptance.database import private_database
 from tests.builders import user
@@ -80,7 +79,7 @@ async def ordinary(services: Services, case: Case) -> list[float]:
     async def one() -> float:
         started_at = time.monotonic()
         run = await enqueue(services, "ordinary", case.priority)
-        while (await services.store.run(run)).status not in OVER:
+        while (await services.store.run(run)).status not in OVER:  # noqa: ASYNC110 - in a database
             await asyncio.sleep(0.01)
         return time.monotonic() - started_at
 
@@ -130,13 +129,9 @@ async def measure(case: Case, url: str) -> str:
 async def main() -> None:
     print(f"{'':36} {'p50 ms':>6} {'p99 ms':>6} {'flood/s':>6} {'other/s':>8}")
     for case in CASES:
-        if os.environ.get("DATABASE_URL", "").startswith(("mysql", "mariadb")):
-            async with private_database() as url:
-                print(await measure(case, url), flush=True)
-        else:
-            with tempfile.TemporaryDirectory() as directory:
-                url = f"sqlite:///{Path(directory) / 'bench.db'}"
-                print(await measure(case, url), flush=True)
+        server = os.environ.get("DATABASE_URL", "sqlite://")
+        async with private_database(server, f"bench_{secrets.token_hex(4)}") as url:
+            print(await measure(case, url), flush=True)
 
 
 if __name__ == "__main__":
