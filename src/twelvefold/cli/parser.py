@@ -13,7 +13,7 @@ from twelvefold.cli.subcommands import Commands, HelpFormatter, Parser
 
 LOCAL = "local"
 """The principal of the person at this machine, also on the page of a server without keys."""
-SCOPES = ("runs", "approve", "signal")
+SCOPES = ("runs", "approve", "signal", "admin")
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 SETTLEMENTS = (
     ("done", "the call happened"),
@@ -259,7 +259,7 @@ def _add_key(command: Parser) -> None:
         action="append",
         choices=SCOPES,
         dest="scopes",
-        help="what the key allows; repeatable; default: all",
+        help="what the key allows; repeatable; default: all but admin",
     )
     _add_expires(command, "the key is refused after this time; default: never")
     for name in ("workflow", "tool"):
