@@ -9,7 +9,11 @@ import pytest
 
 from tests.builders import finished_release
 from twelvefold import Transaction, Workflow, tool
-from twelvefold.admin.keys import (
+from twelvefold.boot import NoModel, RandomIds
+from twelvefold.cli.parser import SCOPES as PARSER_SCOPES
+from twelvefold.core.budget import Limits
+from twelvefold.core.ports import DEFAULT_SCOPES, SCOPES, Store
+from twelvefold.engine.keys import (
     NO_LIMITS,
     KeyLimits,
     check_limits,
@@ -17,10 +21,6 @@ from twelvefold.admin.keys import (
     revoke_key,
     rotate_key,
 )
-from twelvefold.boot import NoModel, RandomIds
-from twelvefold.cli.parser import SCOPES as PARSER_SCOPES
-from twelvefold.core.budget import Limits
-from twelvefold.core.ports import DEFAULT_SCOPES, SCOPES, Store
 from twelvefold.engine.services import Services
 from twelvefold.errors import MigrationUnfinished, NotFound, RequestError
 from twelvefold.services.store import open_store
