@@ -30,6 +30,7 @@ from twelvefold.core import (
 )
 from twelvefold.core.waiting import WAITS
 from twelvefold.core.waits import start_wait
+from twelvefold.engine.durations import with_duration
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform.own_task import run_in_own_task
@@ -86,6 +87,22 @@ async def run_call(
     to be valid, and raises LeaseLost or CancelAsked otherwise. One that takes too long, or outlives
     the lease, is an OutcomeUnknown; one with a key only after `attempts` attempts.
     """
+    began = services.monotonic()
+    outcome = await _run(services, lease, principal, call, db, tx, attempts)
+    if isinstance(outcome, OutcomeUnknown | FanOutCall):
+        return outcome
+    return with_duration(services, outcome, began)
+
+
+async def _run(
+    services: Services,
+    lease: HeldLease,
+    principal: str,
+    call: ValidCall,
+    db: ToolReadOnly | None,
+    tx: StepTransaction | None,
+    attempts: int,
+) -> CallOutcome | FanOutCall:
     is_outside = call.tool.effect in OUTSIDE_EFFECTS
     while True:
         if is_outside:
