@@ -13,11 +13,11 @@ import pytest
 from tests.docs.pages import ROOT, blocks
 from tests.services.store.builders import on_server
 from twelvefold import App, Settings
-from twelvefold.boot import migrate_journal
 from twelvefold.core import Store
 from twelvefold.errors import StoreFailed
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 from twelvefold.services.store import open_store
+from twelvefold.services.store.migrate import migrate
 
 PAGE = ROOT / "docs" / "howto" / "queries.md"
 BLOCKS = list(blocks(PAGE))
@@ -45,7 +45,7 @@ async def store(url: str) -> AsyncIterator[Store]:
     page = ModuleType("seats")
     [code] = [block.text for block in BLOCKS if block.file == "seats.py"]
     exec(compile(code, str(PAGE), "exec"), page.__dict__)
-    await migrate_journal(url)
+    await migrate(url)
     store = await open_store(url)
     await store.run_script(page.workflow.schema)
     model = ScriptedModel(in_turn(TAKE, says("Yours."), TAKE, TAKE, TAKE))
