@@ -63,10 +63,10 @@ async def test_without_a_port_nothing_is_measured() -> None:
         assert metrics.active is None
 
 
-def test_without_a_port_the_library_is_not_imported() -> None:
+def test_without_a_port_and_a_collector_no_library_is_imported() -> None:
     program = (
         "import sys, twelvefold.cli.web, twelvefold.cli.worker, twelvefold.engine; "
-        "print([name for name in sys.modules if name.startswith('prometheus_client')])"
+        "print([name for name in sys.modules if name.startswith(('prometheus_', 'opentelemetry'))])"
     )
 
     out = subprocess.run(
