@@ -61,8 +61,8 @@ active: Metrics | None = None
 
 
 @contextmanager
-def reported_to(metrics: Metrics) -> Iterator[None]:
-    """Report to `metrics` while the body runs."""
+def reported_to(metrics: Metrics | None) -> Iterator[None]:
+    """Report to `metrics` while the body runs; to nothing if it is None."""
     global active
     before, active = active, metrics
     try:
