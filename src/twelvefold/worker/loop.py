@@ -33,6 +33,7 @@ from twelvefold.worker.outbox import OutboxSender, SendPolicy
 from twelvefold.worker.search import RunSearch
 from twelvefold.worker.selection import BATCH_SIZE, RunSelector
 from twelvefold.worker.turns import default_share
+from twelvefold.worker.usage import UsageCounter
 
 log = get_logger(__name__)
 POLL_S = 1.0
@@ -80,6 +81,7 @@ class Worker:
         self._listen = listen
         self._sender = _open_sender(services, mailer) if mailer else None
         self._preparation = Preparation(services, mailer)
+        self._usage = UsageCounter(services)
         self._backoff = RunBackoff(time.monotonic) if backoff is None else backoff
         selector = RunSelector(
             services,
@@ -121,6 +123,7 @@ class Worker:
         log.info("worker_started", max_runs=self._max_runs, sends_mail=self._sender is not None)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._claim_runs(group, stop))]
+            tasks.append(group.create_task(self._usage.run(stop)))
             if self._sender:
                 tasks.append(group.create_task(self._sender.run(stop)))
             try:

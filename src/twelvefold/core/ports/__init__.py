@@ -50,6 +50,14 @@ from twelvefold.core.ports.thread_records import (
     ThreadRecord,
 )
 from twelvefold.core.ports.threads import ThreadStore
+from twelvefold.core.ports.usage import (
+    FindPrice,
+    UsageFilter,
+    UsageGroup,
+    UsageStore,
+    UsageSum,
+    no_price,
+)
 from twelvefold.core.ports.waits import SentSignal, SignalKey, WaitState, WaitStore
 from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
@@ -62,6 +70,7 @@ __all__ = [
     "CallKey",
     "Claim",
     "Delta",
+    "FindPrice",
     "IdempotentRequest",
     "Ids",
     "JournalDelta",
@@ -102,6 +111,10 @@ __all__ = [
     "ToolReadOnly",
     "ToolSpec",
     "Transaction",
+    "UsageFilter",
+    "UsageGroup",
+    "UsageStore",
+    "UsageSum",
     "WaitCondition",
     "WaitState",
     "WaitStore",
@@ -109,6 +122,7 @@ __all__ = [
     "WaitingWork",
     "WakeUpSubscription",
     "WakeUps",
+    "no_price",
 ]
 
 
@@ -121,6 +135,7 @@ class Store(
     OutboxStore,
     MaintenanceStore,
     ProcessStore,
+    UsageStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.

@@ -39,6 +39,7 @@ WORDS = {
     "by_lease": "FORCE INDEX (runs_leases)",
     "by_due": "FORCE INDEX (runs_due)",
     "by_deleted": "FORCE INDEX (threads_deleted)",
+    "by_uncounted": "FORCE INDEX (runs_uncounted)",
     "by_key": "FORCE INDEX (PRIMARY)",
     "by_origin": "FORCE INDEX (threads_forked_from)",
     "by_thread": "FORCE INDEX (outbox_thread)",

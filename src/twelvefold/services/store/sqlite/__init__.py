@@ -15,6 +15,7 @@ WORDS = {
     "by_lease": "INDEXED BY runs_leases",
     "by_due": "INDEXED BY runs_due",
     "by_deleted": "INDEXED BY threads_deleted",
+    "by_uncounted": "INDEXED BY runs_uncounted",
     "by_key": "",
     "by_origin": "",
     "by_thread": "",
