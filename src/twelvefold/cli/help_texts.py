@@ -80,6 +80,7 @@ examples:
   twelvefold keys create shop-web                       for the principal shop-web, all scopes
   twelvefold keys create ann-bot --principal ann --scope runs
   OPENAI_API_KEY=$(twelvefold keys create ann)          standard output has the key only
+  twelvefold keys create clerk --workflow support --tool find_order --expires 90d
 """
 FACTORS_EPILOG = """\
 examples:

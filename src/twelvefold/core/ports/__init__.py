@@ -7,7 +7,7 @@
 from typing import Protocol
 
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports.keys import SCOPES, ApiKey, KeyStore
+from twelvefold.core.ports.keys import SCOPES, ApiKey, FoundKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
 from twelvefold.core.ports.model import KnownItems, Model, ModelReply, ModelRequest, ToolSpec
@@ -71,6 +71,7 @@ __all__ = [
     "Claim",
     "Delta",
     "FindPrice",
+    "FoundKey",
     "IdempotentRequest",
     "Ids",
     "JournalDelta",

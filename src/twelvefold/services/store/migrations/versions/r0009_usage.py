@@ -16,7 +16,7 @@ from twelvefold.services.store.migrations.ddl import (
 )
 
 revision = "0009"
-down_revision = "0006"
+down_revision = "0008"
 
 TABLES = (
     """
