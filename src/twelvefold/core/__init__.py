@@ -3,7 +3,7 @@
 Other packages import these names from here.
 """
 
-from twelvefold.core.budget import Limits, Price
+from twelvefold.core.budget import Limits, Price, cost_micro_usd
 from twelvefold.core.child_tool import ChildTool
 from twelvefold.core.children import ChildAnswer, limits_of, share_of
 from twelvefold.core.conversation.attachments import (
@@ -138,13 +138,16 @@ from twelvefold.core.ports import (
     NoSubscription,
     NoWakeUps,
     NullListener,
+    OutboxCount,
     OutboxMessage,
+    PoolCount,
     Principal,
     Process,
     ProcessKind,
     ReadOnly,
     Release,
     Row,
+    RunCount,
     RunRecord,
     RunStatus,
     Schema,
@@ -261,10 +264,12 @@ __all__ = [
     "NoWakeUps",
     "NullListener",
     "OpenResources",
+    "OutboxCount",
     "OutboxMessage",
     "OutcomeSettled",
     "OutcomeUnknown",
     "OutputType",
+    "PoolCount",
     "Price",
     "Principal",
     "Process",
@@ -276,6 +281,7 @@ __all__ = [
     "RequestOptions",
     "Resource",
     "Row",
+    "RunCount",
     "RunFinished",
     "RunId",
     "RunRecord",
@@ -325,6 +331,7 @@ __all__ = [
     "calls_of",
     "check_file",
     "check_image",
+    "cost_micro_usd",
     "dearest",
     "decode",
     "detect_media_type",

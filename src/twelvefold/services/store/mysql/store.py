@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
+from twelvefold.core import PoolCount
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.connections import (
@@ -108,6 +109,9 @@ class MySQLStore(SQLStore):
         async with self._tool_transaction() as db:
             db.may_write = False
             yield db
+
+    def pool_counts(self) -> list[PoolCount]:
+        return self._connections.pool_counts()
 
     def _is_row_locked(self, error: StoreUnavailable) -> bool:
         return error.__cause__ is not None and parse_error(error.__cause__)[0] in ROW_LOCKED
