@@ -157,6 +157,7 @@ from twelvefold.core.ports import (
     Schema,
     Segment,
     SentSignal,
+    ShareStore,
     SignalKey,
     StepTransaction,
     Store,
@@ -164,6 +165,7 @@ from twelvefold.core.ports import (
     SyncTransaction,
     ThreadHead,
     ThreadRecord,
+    TokenGrant,
     ToolReadOnly,
     ToolSpec,
     Transaction,
@@ -177,6 +179,7 @@ from twelvefold.core.ports import (
     WakeUps,
     WakeUpSubscription,
     no_price,
+    owner_of,
 )
 from twelvefold.core.request import CompactedRequest, build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
@@ -301,6 +304,7 @@ __all__ = [
     "Segment",
     "SentSignal",
     "Settlement",
+    "ShareStore",
     "SignalKey",
     "StepTransaction",
     "Stop",
@@ -312,6 +316,7 @@ __all__ = [
     "ThreadHead",
     "ThreadId",
     "ThreadRecord",
+    "TokenGrant",
     "Tool",
     "ToolError",
     "ToolFailed",
@@ -365,6 +370,7 @@ __all__ = [
     "models_of",
     "no_price",
     "output_of",
+    "owner_of",
     "parse_thread_id",
     "place_text",
     "position_of",

@@ -36,6 +36,7 @@ from twelvefold.core.ports.run_records import (
     WaitingWork,
 )
 from twelvefold.core.ports.runs import RunStore
+from twelvefold.core.ports.shares import ShareStore, TokenGrant, owner_of
 from twelvefold.core.ports.sql import (
     BlockingWait,
     ReadOnly,
@@ -117,6 +118,7 @@ __all__ = [
     "Schema",
     "Segment",
     "SentSignal",
+    "ShareStore",
     "SignalKey",
     "StatisticsStore",
     "StepTransaction",
@@ -125,6 +127,7 @@ __all__ = [
     "SyncTransaction",
     "ThreadHead",
     "ThreadRecord",
+    "TokenGrant",
     "ToolReadOnly",
     "ToolSpec",
     "Transaction",
@@ -140,6 +143,7 @@ __all__ = [
     "WakeUpSubscription",
     "WakeUps",
     "no_price",
+    "owner_of",
 ]
 
 
@@ -149,6 +153,7 @@ class Store(
     QueueStore,
     WaitStore,
     KeyStore,
+    ShareStore,
     OutboxStore,
     OperationStore,
     MaintenanceStore,
