@@ -158,7 +158,8 @@ _KEYS = (
 
 SUMS = (
     ("usage_days", "day, workflow", "workflow"),
-    ("usage_principals", "day, principal, workflow", "principal, workflow"),
+    ("usage_principals", "day, principal", "principal"),
+    ("usage_details", "day, principal, workflow", "principal, workflow"),
 )
 
 
@@ -179,7 +180,9 @@ async def fill(url: str, threads: int) -> None:
     await _write(store, insert + numbers + select)
     await add_operator(store)
     await add_sums(store, start_us)
-    await store.run_script("ANALYZE TABLE threads, runs, events, outbox, usage_principals")
+    await store.run_script(
+        "ANALYZE TABLE threads, runs, events, outbox, usage_principals, usage_details"
+    )
     await store.close()
 
 

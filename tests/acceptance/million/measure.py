@@ -111,6 +111,9 @@ async def admin_views(client: httpx2.AsyncClient) -> AsyncIterator[tuple[str, st
     for by in ("day", "workflow", "principal", "day,workflow", "day,principal"):
         yield f"usage: 60 days by {by}", f"/v1/admin/usage?from={first}&by={by}"
     yield "usage: of a principal", f"/v1/admin/usage?from={first}&principal=user-0007"
+    yield "usage: of a workflow", f"/v1/admin/usage?from={first}&by=principal&workflow=orders"
+    of_both = f"/v1/admin/usage?from={first}&principal=user-0007&workflow=orders"
+    yield "usage: of a principal and workflow", of_both
     yield "keys", "/v1/admin/keys"
     yield "budgets", "/v1/admin/budgets"
 
