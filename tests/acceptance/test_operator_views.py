@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from tests import servers
-from tests.acceptance.million.fill import fill
+from tests.acceptance.million.fill import OPERATOR, fill
 from tests.acceptance.million.measure import admin_views
 from tests.services.store.builders import on_server
 from twelvefold.boot import open_services
@@ -66,7 +66,8 @@ async def client(url: str) -> AsyncIterator[tuple[httpx2.AsyncClient, SQLStore]]
         open_web(services, settings) as web,
     ):
         transport = httpx2.ASGITransport(create_app(web), client=("127.0.0.1", 1))
-        async with httpx2.AsyncClient(transport=transport, base_url="http://local") as http:
+        headers, url = {"authorization": f"Bearer {OPERATOR}"}, "http://local"
+        async with httpx2.AsyncClient(transport=transport, headers=headers, base_url=url) as http:
             assert isinstance(services.store, SQLStore)
             yield http, services.store
 

@@ -45,7 +45,7 @@ USAGE = (
             "type": "string",
             "enum": ["day", "workflow", "principal", "day,workflow", "day,principal"],
         },
-        "What the sums are by: any of `day`, `workflow` and `principal`, with commas between them.",
+        "What the sums are by; `day` by default.",
     ),
     query("workflow", STRING, "Only runs of this workflow."),
     query("principal", STRING, "Only runs of this principal."),

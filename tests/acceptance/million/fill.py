@@ -7,10 +7,11 @@ Each thread has two runs. Nothing here is random: the same number of threads giv
 
 import argparse
 import asyncio
+import hashlib
 from collections.abc import Iterator
 
 from twelvefold.boot import now_us
-from twelvefold.core import Store
+from twelvefold.core import ApiKey, Store
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import migrate
 
@@ -23,6 +24,7 @@ WORKFLOWS = ("support", "billing", "orders", "research", "returns", "onboarding"
 RARE = "retired"
 """A workflow that one thread in 50,000 has."""
 KEYS = 1_000
+OPERATOR = f"tw_{'o' * 43}"
 _NUMBERS = (
     "WITH RECURSIVE n (k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM n WHERE k < 999), "
     "made (i) AS (SELECT a.k + 1000 * b.k + {first} FROM n a CROSS JOIN n b "
@@ -156,7 +158,8 @@ _KEYS = (
 
 SUMS = (
     ("usage_days", "day, workflow", "workflow"),
-    ("usage_principals", "day, principal, workflow", "principal, workflow"),
+    ("usage_principals", "day, principal", "principal"),
+    ("usage_details", "day, principal, workflow", "principal, workflow"),
 )
 
 
@@ -175,9 +178,19 @@ async def fill(url: str, threads: int) -> None:
     await _write(store, _OUTBOX.format(since=since_us, mail=_MAIL), _SIGNALS)
     insert, select = _split_insert(_KEYS.format(start=start_us))
     await _write(store, insert + numbers + select)
+    await add_operator(store)
     await add_sums(store, start_us)
-    await store.run_script("ANALYZE TABLE threads, runs, events, outbox, usage_principals")
+    await store.run_script(
+        "ANALYZE TABLE threads, runs, events, outbox, usage_principals, usage_details"
+    )
     await store.close()
+
+
+async def add_operator(store: Store) -> None:
+    """Add a key that may do what an operator may, for those who measure."""
+    digest = hashlib.sha256(OPERATOR.encode()).hexdigest()
+    key = ApiKey("key_operator", "operator", "operator", ("admin",), digest, now_us(), None)
+    await store.add_key(key)
 
 
 async def add_sums(store: Store, start_us: int) -> None:

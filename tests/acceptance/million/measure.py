@@ -12,13 +12,16 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from statistics import median
-from typing import Any
+from typing import IO, Any
 
 import httpx2
+
+from tests.acceptance.million.fill import OPERATOR
 
 LIMIT_MS = 300.0
 ROUNDS = 7
@@ -29,18 +32,24 @@ def web_process(url: str) -> Iterator[str]:
     """Start a web process without keys and yield its address."""
     environ = {**os.environ, "DATABASE_URL": url, "PORT": "0", "LOG_FORMAT": "json"}
     command = [sys.executable, "-m", "twelvefold", "web"]
-    process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("{") and (entry := json.loads(line))["event"] == "web_ready":
-                yield str(entry["url"])
-                break
-        else:
-            raise RuntimeError("the web process has ended")
-    finally:
-        process.terminate()
-        process.wait(30)
+    # Not a pipe: nobody reads it later, and the process would block when it is full.
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, env=environ, stdout=log)
+        try:
+            yield _wait_for_address(process, log)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait_for_address(process: "subprocess.Popen[bytes]", log: IO[str]) -> str:
+    while process.poll() is None:
+        log.seek(0)
+        for line in log:
+            if '"web_ready"' in line and line.endswith("\n"):
+                return str(json.loads(line)["address"])
+        time.sleep(0.1)
+    raise RuntimeError("the web process has ended")
 
 
 async def admin_views(client: httpx2.AsyncClient) -> AsyncIterator[tuple[str, str]]:
@@ -74,7 +83,9 @@ async def admin_views(client: httpx2.AsyncClient) -> AsyncIterator[tuple[str, st
         "search: id": "search=resp_{thread}{run}",
         "search: beginning of an id": "search={start}",
     }
-    runs = (await client.get("/v1/admin/runs?limit=100")).json()["data"]
+    page = await client.get("/v1/admin/runs?limit=100")
+    assert page.status_code == 200, page.text
+    runs = page.json()["data"]
     failed = (await client.get("/v1/admin/runs?status=failed&limit=100")).json()
     waiting = (await client.get("/v1/admin/runs?status=waiting")).json()["data"]
     thread = runs[40]["thread"].removeprefix("conv_")
@@ -100,6 +111,9 @@ async def admin_views(client: httpx2.AsyncClient) -> AsyncIterator[tuple[str, st
     for by in ("day", "workflow", "principal", "day,workflow", "day,principal"):
         yield f"usage: 60 days by {by}", f"/v1/admin/usage?from={first}&by={by}"
     yield "usage: of a principal", f"/v1/admin/usage?from={first}&principal=user-0007"
+    yield "usage: of a workflow", f"/v1/admin/usage?from={first}&by=principal&workflow=orders"
+    of_both = f"/v1/admin/usage?from={first}&principal=user-0007&workflow=orders"
+    yield "usage: of a principal and workflow", of_both
     yield "keys", "/v1/admin/keys"
     yield "budgets", "/v1/admin/budgets"
 
@@ -121,7 +135,8 @@ async def main() -> int:
     parser.add_argument("url")
     is_good = True
     with web_process(parser.parse_args().url) as base:
-        async with httpx2.AsyncClient(base_url=base, timeout=60) as client:
+        headers = {"authorization": f"Bearer {OPERATOR}"}
+        async with httpx2.AsyncClient(base_url=base, headers=headers, timeout=60) as client:
             print(f"{'view':42} status  rows    first   median  longest  ms")
             async for name, path in admin_views(client):
                 status, times, body = await measure(client, path)

@@ -21,7 +21,7 @@ class UsageFilter:
     """Which usage to sum; "" leaves out a condition.
 
     The days, as `2026-11-30` in UTC, are those on which runs ended; both are included. There is one
-    sum for each combination of `by`.
+    sum for each combination of `by`: the day, with at most one of the others, or one of the others.
     """
 
     first_day: str
@@ -62,5 +62,5 @@ class UsageStore(Protocol):
         ...
 
     async def usage(self, filter: UsageFilter, *, limit: int) -> Sequence[UsageSum]:
-        """Return the sums, by day if they have one, then those with the most tokens first."""
+        """Return the sums in the order of their days, or else those with the most tokens first."""
         ...

@@ -75,7 +75,7 @@ async def test_a_long_list_says_that_there_is_more(
         ({"from": "2024-01-01", "to": "2026-01-01"}, "from"),
         ({"to": "0001-01-01"}, "to"),
         ({"by": "hour"}, "by"),
-        ({"by": "day,day"}, "by"),
+        ({"by": "workflow,principal"}, "by"),
         ({"limit": "5"}, "limit"),
     ],
 )

@@ -5,8 +5,9 @@ both or neither, and a repetition finds nothing to do. The sums stay when the ru
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from twelvefold.core import FindPrice, Row, UsageFilter, UsageSum, WaitEnded
@@ -18,7 +19,13 @@ from twelvefold.services.store.sql.entries import entry_of
 
 _RunKey = tuple[str, int]
 _COLUMNS = ("runs", "failed", "input_tokens", "output_tokens", "cached_tokens", "micro_usd")
-_MOST_TOKENS = "SUM(input_tokens + output_tokens) DESC"
+_ADDED = {
+    "add_usage_of_day": ("day", "workflow"),
+    "add_usage_of_principal": ("day", "principal"),
+    "add_usage_detail": ("workflow", "day", "principal"),
+}
+"""The statements that add to the sums, and the keys of their tables."""
+_MOST_TOKENS = "SUM(0e0 + input_tokens + output_tokens) DESC"
 
 
 class _Group(NamedTuple):
@@ -69,33 +76,39 @@ class UsageSums(Database):
 
     def _add(self, db: Connection, sums: Mapping[_Group, UsageSum]) -> None:
         """Send the sums with the commit, in the order of their keys: other orders may deadlock."""
-        by_day: dict[tuple[str, str], UsageSum] = defaultdict(UsageSum)
-        for group, one in sums.items():
-            by_day[group.day, group.workflow] = _plus(by_day[group.day, group.workflow], one)
-        for (day, workflow), one in sorted(by_day.items(), key=lambda item: item[0]):
-            values = {"day": day, "workflow": workflow, **_values(one)}
-            db.defer(self._sql["add_usage_of_day"], values)
-        for group, one in sorted(sums.items(), key=lambda item: item[0]):
-            db.defer(self._sql["add_usage_of_principal"], group._asdict() | _values(one))
+        for statement, columns in _ADDED.items():
+            parts: dict[tuple[str, ...], UsageSum] = defaultdict(UsageSum)
+            for group, one in sums.items():
+                key = tuple(getattr(group, column) for column in columns)
+                parts[key] = _plus(parts[key], one)
+            for key, one in sorted(parts.items(), key=itemgetter(0)):
+                values = dict(zip(columns, key, strict=True)) | _values(one)
+                db.defer(self._sql[statement], values)
 
     async def usage(self, filter: UsageFilter, *, limit: int) -> Sequence[UsageSum]:
-        has_principal = bool(filter.principal) or "principal" in filter.by
-        conditions = [
-            f"{name} = :{name}" for name in ("workflow", "principal") if getattr(filter, name)
-        ]
-        order = ["day"] if "day" in filter.by else []
+        filters = {
+            name: value for name in ("workflow", "principal") if (value := getattr(filter, name))
+        }
+        names = {*filters, *filter.by}
+        statement = self._sql[_choose_sums(names)]
+        order = filter.by if "day" in filter.by else (_MOST_TOKENS, *filter.by)
         parts = {
             ":groups": ", ".join(filter.by),
-            ":conditions": " AND ".join(conditions) or "1 = 1",
-            ":order": ", ".join((*order, _MOST_TOKENS, *filter.by)),
+            ":conditions": " AND ".join(f"{name} = :{name}" for name in filters) or "1 = 1",
+            ":order": ", ".join(order),
         }
-        statement = self._sql["usage_by_principal" if has_principal else "usage_by_day"]
         for name, text in parts.items():
             statement = statement.replace(name, text)
         values = {"first_day": filter.first_day, "last_day": filter.last_day, "limit": limit}
-        values |= {"workflow": filter.workflow, "principal": filter.principal}
         async with self._read_connection() as db:
-            return [_usage_sum(row) for row in await db.fetch(statement, values)]
+            return [_usage_sum(row) for row in await db.fetch(statement, values | filters)]
+
+
+def _choose_sums(names: Collection[str]) -> str:
+    """Return the statement that reads the smallest table with these columns."""
+    if "principal" not in names:
+        return "usage_of_days"
+    return "usage_details" if "workflow" in names else "usage_of_principals"
 
 
 def in_runs(statement: str, runs: Iterable[Row]) -> tuple[str, dict[str, Any]]:
@@ -152,7 +165,7 @@ def _day_of(at_us: int) -> str:
 
 
 def _usage_sum(row: Row) -> UsageSum:
-    # MySQL's sums are decimals.
+    # Sums are doubles.
     sums = {name: None if row[name] is None else int(row[name]) for name in _COLUMNS}
     names = {name: row[name] for name in ("day", "workflow", "principal") if name in row}
     return UsageSum(**names, **sums)  # type: ignore[arg-type]  # only a cost may be None

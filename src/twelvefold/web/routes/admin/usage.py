@@ -1,5 +1,6 @@
 """`/v1/admin/usage`: tokens, cost and number of runs by day, workflow and principal."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from starlette.datastructures import QueryParams
@@ -26,7 +27,13 @@ MAX_DAYS = 366
 DEFAULT_DAYS = 30
 MAX_SUMS = 1_000
 FIRST_YEAR = 1970
-GROUPS: tuple[UsageGroup, ...] = ("day", "workflow", "principal")
+GROUPS: Mapping[str, tuple[UsageGroup, ...]] = {
+    "day": ("day",),
+    "workflow": ("workflow",),
+    "principal": ("principal",),
+    "day,workflow": ("day", "workflow"),
+    "day,principal": ("day", "principal"),
+}
 
 
 async def list_usage(request: Request) -> Response:
@@ -68,11 +75,9 @@ def _parse_day(query: QueryParams, name: str) -> date | None:
 
 
 def _parse_groups(text: str) -> tuple[UsageGroup, ...]:
-    names = text.split(",")
-    groups = tuple(group for group in GROUPS if group in names)
-    if len(groups) != len(names):
-        raise_invalid(f"must be one or more of {', '.join(GROUPS)}, not {abbreviate(text)}", "by")
-    return groups
+    if text not in GROUPS:
+        raise_invalid(f"must be one of {', '.join(GROUPS)}, not {abbreviate(text)}", "by")
+    return GROUPS[text]
 
 
 def _usage_sum(one: UsageSum) -> Json:
