@@ -58,6 +58,14 @@ from twelvefold.core.ports.thread_records import (
     ThreadRecord,
 )
 from twelvefold.core.ports.threads import ThreadStore
+from twelvefold.core.ports.usage import (
+    FindPrice,
+    UsageFilter,
+    UsageGroup,
+    UsageStore,
+    UsageSum,
+    no_price,
+)
 from twelvefold.core.ports.waits import SentSignal, SignalKey, WaitState, WaitStore
 from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
@@ -71,6 +79,7 @@ __all__ = [
     "CallKey",
     "Claim",
     "Delta",
+    "FindPrice",
     "FoundKey",
     "FoundRuns",
     "IdempotentRequest",
@@ -122,6 +131,10 @@ __all__ = [
     "ToolReadOnly",
     "ToolSpec",
     "Transaction",
+    "UsageFilter",
+    "UsageGroup",
+    "UsageStore",
+    "UsageSum",
     "WaitCondition",
     "WaitState",
     "WaitStore",
@@ -129,6 +142,7 @@ __all__ = [
     "WaitingWork",
     "WakeUpSubscription",
     "WakeUps",
+    "no_price",
     "owner_of",
 ]
 
@@ -145,6 +159,7 @@ class Store(
     MaintenanceStore,
     StatisticsStore,
     ProcessStore,
+    UsageStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.

@@ -2,6 +2,6 @@
 
 from starlette.routing import BaseRoute
 
-from twelvefold.web.routes.admin import keys, runs
+from twelvefold.web.routes.admin import keys, runs, usage, workers
 
-ROUTES: list[BaseRoute] = [*runs.ROUTES, *keys.ROUTES]
+ROUTES: list[BaseRoute] = [*runs.ROUTES, *keys.ROUTES, *workers.ROUTES, *usage.ROUTES]
