@@ -38,7 +38,7 @@ from twelvefold.core.events import (
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import Release
 from twelvefold.core.thread import Call, Thread, fold
-from twelvefold.engine.gate import LEVEL
+from twelvefold.services.store.migrate import HEAD
 
 SPENT = Usage(input_tokens=100, output_tokens=10)
 HASH = "ab" * 32
@@ -165,4 +165,4 @@ def open_call(
 
 def finished_release() -> Release:
     """Return the record of a release beside which no older one works: it opens the gate."""
-    return Release("test", "1.0", "", LEVEL, LEVEL)
+    return Release("test", "1.0", "", HEAD, HEAD)

@@ -25,10 +25,10 @@ from twelvefold.services.store.mysql import migration_lock
 from twelvefold.services.store.sql_text import split_script
 
 TABLES = [
-    *("api_keys", "deltas", "events", "idempotency_keys", "outbox", "runs", "signal_waits"),
-    *("signals", "threads"),
+    *("api_keys", "budget_periods", "budget_reservations", "budgets", "deltas", "events"),
+    *("idempotency_keys", "outbox", "runs", "signal_waits", "signals", "threads"),
 ]
-ALL = ["0001", "0002", "0003", "0004", "0005", HEAD]
+ALL = ["0001", "0002", "0003", "0004", "0005", "0006", HEAD]
 
 
 @pytest.fixture(

@@ -7,6 +7,7 @@
 from typing import Protocol
 
 from twelvefold.core.ids import ThreadId
+from twelvefold.core.ports.budgets import BudgetStore
 from twelvefold.core.ports.keys import SCOPES, ApiKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
@@ -58,6 +59,7 @@ __all__ = [
     "ApiKey",
     "Append",
     "BlockingWait",
+    "BudgetStore",
     "CallKey",
     "Claim",
     "Delta",
@@ -113,6 +115,7 @@ class Store(
     ThreadStore,
     QueueStore,
     WaitStore,
+    BudgetStore,
     KeyStore,
     OutboxStore,
     MaintenanceStore,

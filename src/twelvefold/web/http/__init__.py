@@ -21,9 +21,11 @@ from twelvefold.web.http.body_budget import BodyBudget
 from twelvefold.web.http.client_address import TrustedAddresses
 from twelvefold.web.http.errors import (
     CONVERSATION_TOO_LARGE,
+    INSUFFICIENT_QUOTA,
     ApiError,
     abbreviate,
     handle_http_exception,
+    insufficient_quota,
     json_response,
     raise_invalid,
 )
@@ -46,6 +48,7 @@ from twelvefold.web.http.pagination import (
 
 __all__ = [
     "CONVERSATION_TOO_LARGE",
+    "INSUFFICIENT_QUOTA",
     "SLOT",
     "AdmissionControl",
     "AdmissionMiddleware",
@@ -61,6 +64,7 @@ __all__ = [
     "check_list_parameters",
     "check_oldest_first",
     "handle_http_exception",
+    "insufficient_quota",
     "json_response",
     "list_object",
     "new_request_id",
