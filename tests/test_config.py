@@ -237,7 +237,8 @@ def test_a_budget_in_dollars_needs_a_known_price() -> None:
 
     assert problems_of(**unknown, MAX_STEPS="x") == (
         "MAX_STEPS: 'x': use a whole number, 1 to 100000",
-        "RUN_BUDGET_USD: the price of OPENAI_MODEL 'my-own' is unknown; use RUN_BUDGET_TOKENS",
+        "RUN_BUDGET_USD: the price of OPENAI_MODEL 'my-own' is unknown; "
+        "set OPENAI_PRICE, or use RUN_BUDGET_TOKENS",
     )
     assert Settings.from_environ(unknown | {"OPENAI_MODEL": "gpt-5"}).run_budget_usd == 0.5
     assert Settings.from_environ({"RUN_BUDGET_USD": "0.5"}).model_base_url == ""

@@ -101,7 +101,7 @@ class InsufficientQuota(RequestError):
     """
 
     def __init__(
-        self, message: str, *, renews_us: int, renews_in_s: float, waits: bool = False
+        self, message: str, *, renews_us: int = 0, renews_in_s: float = 0.0, waits: bool = False
     ) -> None:
         super().__init__(message)
         self.renews_us = renews_us

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import uvloop
 
+from twelvefold.app.heartbeat import heartbeats
 from twelvefold.app.opening import open_checked_services
 from twelvefold.boot import open_mailer
 from twelvefold.cli.command import DONE, configure
@@ -29,5 +30,6 @@ async def _work_until_stopped(settings: Settings, *, until_idle: bool) -> int:
             started()
             bound_gc_pauses()
             worker = make_worker(services, settings, mailer, until_idle=until_idle)
-            await worker.run(stop)
+            async with heartbeats(services, "worker", lambda: worker.in_flight):
+                await worker.run(stop)
     return DONE

@@ -167,7 +167,8 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `parent` is the id of the run whose call `parent_call` started this one, "" if a caller did;
     `ancestry` is None then. `key_id` is the API key of the request, "" without one; a run that
-    another one started has the key of that one.
+    another one started has the key of that one. `allowed_tools` are the names of the tools that the
+    key allows in the run and in those below it; None: all.
     """
 
     items: tuple[Item, ...]
@@ -179,6 +180,7 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     parent_call: str = ""
     ancestry: Ancestry | None = None
     key_id: str = ""
+    allowed_tools: tuple[str, ...] | None = None
 
 
 class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -269,7 +271,8 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
 
     The run continues with `options`, if the answer was a request with options, else with those that
     it has. `background`: it continues in the background. `arguments` replace those of the model, as
-    the text of a JSON object; "" leaves them.
+    the text of a JSON object; "" leaves them. `key_id` is the API key of the answer, "" without
+    one.
     """
 
     call: CallId
@@ -279,6 +282,7 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     options: RequestOptions | None = msgspec.field(default=None, name="asked")
     background: bool = False
     arguments: str = ""
+    key_id: str = ""
 
 
 class WaitStarted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -339,9 +343,9 @@ class ChildAsked(msgspec.Struct, frozen=True, omit_defaults=True):
 class ChildAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person answered a run below this one, through this run; the answer is in that run.
 
-    `call`, `run` and `child_call` are those of the ChildAsked, `options` and `background` as in
-    ApprovalAnswered. `approved` and `reason` are of an approval; `is_approval` is false for the
-    answer to a question.
+    `call`, `run` and `child_call` are those of the ChildAsked; `options`, `background` and `key_id`
+    are as in ApprovalAnswered. `approved` and `reason` are of an approval; `is_approval` is false
+    for the answer to a question.
     """
 
     call: CallId
@@ -353,13 +357,15 @@ class ChildAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     options: RequestOptions | None = msgspec.field(default=None, name="asked")
     background: bool = False
+    key_id: str = ""
 
 
 class WaitEnded(msgspec.Struct, frozen=True, omit_defaults=True):
     """The wait of a call is over; the call's result follows.
 
     `by` sent the event or the answer. `usage` is that of the runs that the call started, which
-    counts as usage of this run; `usage_by_model` is the part of it whose model is known.
+    counts as usage of this run; `usage_by_model` is the part of it whose model is known. `key_id`
+    is that of an answer, as in ApprovalAnswered.
     """
 
     call: CallId
@@ -367,6 +373,7 @@ class WaitEnded(msgspec.Struct, frozen=True, omit_defaults=True):
     by: str = ""
     usage: Usage = Usage()
     usage_by_model: Mapping[str, Usage] = {}
+    key_id: str = ""
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -381,12 +388,16 @@ class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OutcomeSettled(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A person settled an unknown outcome: `done` (with `result`), `retry` it, or `failed`."""
+    """A person settled an unknown outcome: `done` (with `result`), `retry` it, or `failed`.
+
+    `key_id` as in ApprovalAnswered.
+    """
 
     call: CallId
     settled: Settlement
     by: str
     result: str = ""
+    key_id: str = ""
 
 
 class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -95,7 +95,7 @@ class Thread(msgspec.Struct, frozen=True):
     process that did not give it back, and no entry has followed; what that process did outside the
     database is unknown. `child_asked`: the run below this one that a person was asked to answer
     last, unless it was answered through this run. `usage_by_model` is the part of `usage` whose
-    named model the entries have. `key_id` is that of its RunStarted.
+    named model the entries have. `key_id` and `allowed_tools` are those of its RunStarted.
     """
 
     history: History = msgspec.field(default_factory=lambda: History(()))
@@ -125,6 +125,7 @@ class Thread(msgspec.Struct, frozen=True):
     called: Mapping[str, int] = {}
     interrupted: bool = False
     child_asked: ChildAsked | None = None
+    allowed_tools: tuple[str, ...] | None = None
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -251,6 +252,7 @@ def _start_run(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
         options=event.options,
         succeeded=thread.succeeded,
         refused=thread.refused,
+        allowed_tools=event.allowed_tools,
     )
 
 

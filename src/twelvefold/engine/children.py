@@ -167,6 +167,7 @@ class Planner:
             call,
             self._ancestry(limits),
             thread.key_id,
+            thread.allowed_tools,
         )
         try:
             check_storable(started)

@@ -39,6 +39,10 @@ class Gate:
             self._checked_at = now
         return self._is_open
 
+    async def if_open(self, value: str) -> str:
+        """Return the value, for a field that older releases do not have; "" while it is closed."""
+        return value if value and await self.is_open() else ""
+
     async def check(self, subject: str) -> None:
         """Raise MigrationUnfinished, which names what needs the gate, unless it is open."""
         if not await self.is_open():

@@ -28,6 +28,11 @@ ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound
 HOME = {"host": "localhost:8000"}
 
 
+@pytest.fixture
+def keys_clock() -> tuple[Keys, Clock]:
+    return Keys(), Clock()
+
+
 async def authenticator_for(keys: Keys) -> Authenticator:
     return await Authenticator.create(keys.store, Settings())
 
@@ -290,3 +295,61 @@ async def test_a_key_is_limited_to_its_scopes() -> None:
     assert (caught.value.status, caught.value.code) == (403, "missing_scope")
     assert principal_of(request_of("POST", caller), "approve") == Principal("ann")
     assert principal_of(request_of("GET", caller)) == Principal("ann")
+
+
+async def test_an_expired_key_is_401_with_the_reason(keys_clock: tuple[Keys, Clock]) -> None:
+    keys, clock = keys_clock
+    keys.has = [replace(api_key(), expires_at_us=60_000_000)]
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+    assert await authenticator.authenticate(Headers(BEARER)) == ANN
+
+    keys.now_us = 60_000_000
+    clock.now += 60
+    error = await rejection(authenticator, BEARER)
+
+    assert (error.status, error.code) == (401, "expired_api_key")
+    assert "this API key has expired" in str(error)
+    assert error.headers["www-authenticate"] == 'Bearer realm="twelvefold"'
+
+
+async def test_a_cached_key_ends_at_its_expiry(keys_clock: tuple[Keys, Clock]) -> None:
+    keys, clock = keys_clock
+    keys.has = [replace(api_key(), expires_at_us=500_000)]
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+    await authenticator.authenticate(Headers(BEARER))
+    queries = keys.queries
+
+    clock.now += 0.4
+    await authenticator.authenticate(Headers(BEARER))
+    clock.now += 0.1
+    error = await rejection(authenticator, BEARER)
+
+    assert (error.code, keys.queries) == ("expired_api_key", queries)
+
+
+async def test_the_secret_before_a_rotation_works_until_the_overlap_ends(
+    keys_clock: tuple[Keys, Clock],
+) -> None:
+    keys, clock = keys_clock
+    rotated = replace(api_key(OTHER), old_sha256=hash_of(TOKEN), old_until_us=1_000_000)
+    keys.has = [rotated]
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+
+    assert await authenticator.authenticate(Headers(BEARER)) == ANN
+    clock.now += 1
+    error = await rejection(authenticator, BEARER)
+
+    assert (error.status, error.code) == (401, "expired_api_key")
+    assert "rotated" in str(error)
+    new = {"authorization": f"Bearer {OTHER}"}
+    assert (await authenticator.authenticate(Headers(new))).key == ANN.key
+
+
+async def test_a_caller_has_the_limits_of_its_key() -> None:
+    keys = Keys([replace(api_key(), workflows=("shop",), tools=("look",))])
+    authenticator = await authenticator_for(keys)
+
+    caller = await authenticator.authenticate(Headers(BEARER))
+
+    assert (caller.workflows, caller.tools) == (("shop",), ("look",))
+    assert [caller.allows_workflow(name) for name in ("shop", "desk", "")] == [True, False, True]

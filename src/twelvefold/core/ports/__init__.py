@@ -8,11 +8,12 @@ from typing import Protocol
 
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports.budgets import BudgetStore
-from twelvefold.core.ports.keys import SCOPES, ApiKey, KeyStore
+from twelvefold.core.ports.keys import SCOPES, ApiKey, FoundKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
 from twelvefold.core.ports.model import KnownItems, Model, ModelReply, ModelRequest, ToolSpec
 from twelvefold.core.ports.outbox import Mail, Mailer, OutboxMessage, OutboxStore
+from twelvefold.core.ports.processes import Process, ProcessKind, ProcessStore
 from twelvefold.core.ports.queue import QueueStore
 from twelvefold.core.ports.run_records import (
     OVER,
@@ -63,6 +64,7 @@ __all__ = [
     "CallKey",
     "Claim",
     "Delta",
+    "FoundKey",
     "IdempotentRequest",
     "Ids",
     "JournalDelta",
@@ -82,6 +84,9 @@ __all__ = [
     "NullListener",
     "OutboxMessage",
     "Principal",
+    "Process",
+    "ProcessKind",
+    "ProcessStore",
     "ReadOnly",
     "Release",
     "Row",
@@ -119,6 +124,7 @@ class Store(
     KeyStore,
     OutboxStore,
     MaintenanceStore,
+    ProcessStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.

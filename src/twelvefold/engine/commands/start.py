@@ -55,7 +55,8 @@ class RunRequest:
     """A run to start or enqueue, on a new thread if `thread` is None.
 
     `position`: where the thread must end, 0 for anywhere. With `fork` the run continues from that
-    position on a new thread. `key` makes the request idempotent.
+    position on a new thread. `key` makes the request idempotent. `allowed_tools` are those that the
+    caller's API key allows in the run and in those below it; None: all.
     """
 
     workflow: str
@@ -66,6 +67,7 @@ class RunRequest:
     key: IdempotentRequest | None = None
     position: int = 0
     fork: bool = False
+    allowed_tools: tuple[str, ...] | None = None
 
 
 async def start_run(services: Services, request: RunRequest) -> HeldRun:
@@ -129,6 +131,8 @@ async def _prepare(
     started, size = _first_entry(services, request)
     workflow = services.workflows[request.workflow]
     await services.gate.check_workflow(workflow)
+    if request.allowed_tools is not None:
+        await services.gate.check("a key with allowed tools")
     started = await _with_key(services, request, started)
     await _check_budgets(services, request, workflow)
     before = await _thread_before(services, request)
@@ -155,6 +159,7 @@ def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, i
             request.workflow,
             services.release,
             request.options,
+            allowed_tools=request.allowed_tools,
         )
     )
     check_attachments(event.items)

@@ -12,9 +12,12 @@ from twelvefold.web.http.admission import (
 )
 from twelvefold.web.http.authentication import (
     Authenticator,
+    Caller,
     KeyWatch,
+    caller_of,
     principal_of,
     require_scope,
+    require_workflow,
     watch_keys,
 )
 from twelvefold.web.http.body_budget import BodyBudget
@@ -55,12 +58,14 @@ __all__ = [
     "ApiError",
     "Authenticator",
     "BodyBudget",
+    "Caller",
     "KeyWatch",
     "Page",
     "RateLimiter",
     "RequestMiddleware",
     "TrustedAddresses",
     "abbreviate",
+    "caller_of",
     "check_list_parameters",
     "check_oldest_first",
     "handle_http_exception",
@@ -77,6 +82,7 @@ __all__ = [
     "raise_invalid",
     "release_soon",
     "require_scope",
+    "require_workflow",
     "too_many_runs",
     "watch_keys",
 ]

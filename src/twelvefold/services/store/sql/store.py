@@ -5,6 +5,7 @@ from abc import abstractmethod
 from twelvefold.services.store.sql.budgets import Budgets
 from twelvefold.services.store.sql.keys import Keys
 from twelvefold.services.store.sql.outbox import Outbox
+from twelvefold.services.store.sql.processes import Processes
 from twelvefold.services.store.sql.queue import Queue
 from twelvefold.services.store.sql.releases import Releases
 from twelvefold.services.store.sql.retention import Retention
@@ -13,7 +14,7 @@ from twelvefold.services.store.sql.steps import Steps
 from twelvefold.services.store.sql.waits import Waits
 
 
-class SQLStore(Steps, Runs, Waits, Budgets, Keys, Outbox, Queue, Releases, Retention):
+class SQLStore(Steps, Runs, Waits, Budgets, Keys, Outbox, Queue, Releases, Retention, Processes):
     """Implements `twelvefold.core.ports.Store`.
 
     A subclass provides the connections, translates the driver's errors, and names the file with
