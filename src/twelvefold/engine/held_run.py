@@ -60,8 +60,8 @@ class Unrecorded:
     """The facts about a run in this process that no commit has recorded yet.
 
     `usage` of replies that were received; `outcome` of a call with an effect outside the database.
-    `model_calls` counts the model calls under budgets; with `has_lost_call` one of them was
-    interrupted, and is not charged yet.
+    `model_calls` counts the model calls under budgets; with `has_lost_call` one of them may have
+    been interrupted, and is not charged yet.
     """
 
     usage: Usage = NO_USAGE

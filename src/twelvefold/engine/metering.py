@@ -57,16 +57,21 @@ class Meter:
         Raises InsufficientQuota if a budget has no room for the call, and PriceUnknown; the model
         is not asked then.
         """
-        await self._charge_lost()
-        options = {**request.options, "max_output_tokens": await self._reserve(request)}
-        request = replace(request, options=options, before_retry=self._renew)
+        try:
+            await self._charge_lost()
+            options = {**request.options, "max_output_tokens": await self._reserve(request)}
+            request = replace(request, options=options, before_retry=self._renew)
+            return await self._ask(model, request, listener)
+        except BaseException:
+            # It may have been interrupted at any await, also at that of a reservation.
+            self.held.unrecorded.has_lost_call = True
+            raise
+
+    async def _ask(self, model: Model, request: ModelRequest, listener: Listener) -> ModelReply:
         try:
             reply = await model.reply(request, listener)
         except (ModelUnavailable, ModelRejected) as error:
             await self._settle(error.usage or NO_USAGE, is_complete=False)
-            raise
-        except BaseException:
-            self.held.unrecorded.has_lost_call = True
             raise
         await self._settle(reply.usage, is_complete=True)
         return reply

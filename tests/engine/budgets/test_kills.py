@@ -121,7 +121,7 @@ async def test_a_model_of_a_chain_that_is_too_slow_is_charged_in_full(stage: Sta
         async def close(self) -> None: ...
 
     services = stage.process()
-    workflow = replace(services.workflows["shop"], model=Fallback("slow", "fast", after_s=0.05))
+    workflow = replace(services.workflows["shop"], model=Fallback("slow", "fast", after_s=0.2))
     fast = stage.process(answers()).model
     prices = {"slow": Price(0, 0, 10_000_000), "fast": Price(10_000_000, 0, 0)}
     services = replace(
