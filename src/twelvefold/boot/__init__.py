@@ -15,7 +15,9 @@ from twelvefold.boot.database import (
     this_release,
 )
 from twelvefold.boot.environment import RandomIds, now_us, read_environment
+from twelvefold.boot.metrics import open_metrics
 from twelvefold.boot.models import uses_default_model
+from twelvefold.boot.secrets import with_password
 from twelvefold.boot.services import (
     NoModel,
     open_broker,
@@ -40,6 +42,7 @@ __all__ = [
     "now_us",
     "open_broker",
     "open_mailer",
+    "open_metrics",
     "open_services",
     "read_environment",
     "release_of",
@@ -48,4 +51,5 @@ __all__ = [
     "schema_problem",
     "this_release",
     "uses_default_model",
+    "with_password",
 ]

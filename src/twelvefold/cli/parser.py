@@ -11,7 +11,7 @@ from twelvefold import __version__
 from twelvefold.cli import help_texts as texts
 from twelvefold.cli.subcommands import Commands, HelpFormatter, Parser
 
-SCOPES = ("runs", "approve", "signal")
+SCOPES = ("runs", "approve", "signal", "admin")
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 SETTLEMENTS = (
     ("done", "the call happened"),
@@ -247,7 +247,7 @@ def _add_key(command: Parser) -> None:
         action="append",
         choices=SCOPES,
         dest="scopes",
-        help="what the key allows; repeatable; default: all",
+        help="what the key allows; repeatable; default: all but admin",
     )
     _add_expires(command, "the key is refused after this time; default: never")
     for name in ("workflow", "tool"):

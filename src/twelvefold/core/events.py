@@ -168,7 +168,8 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     `parent` is the id of the run whose call `parent_call` started this one, "" if a caller did;
     `ancestry` is None then. `key_id` is the API key of the request, "" without one; a run that
     another one started has the key of that one. `allowed_tools` are the names of the tools that the
-    key allows in the run and in those below it; None: all.
+    key allows in the run and in those below it; None: all. `trace` is the `traceparent` of the
+    caller's request, "" without one; a run that another one started has that of its parent.
     """
 
     items: tuple[Item, ...]
@@ -181,6 +182,7 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     ancestry: Ancestry | None = None
     key_id: str = ""
     allowed_tools: tuple[str, ...] | None = None
+    trace: str = ""
 
 
 class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -201,7 +203,8 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     was complete, 0 if none was. `cuts` are the lengths of those pieces in characters; the rest of
     the text is the last piece. `attempts` are the models that were requested before, in order;
     their usage is no part of `usage`. `problems`: the text is no valid output of the workflow;
-    callers do not see it. If the reply has no calls, the model is called again.
+    callers do not see it. If the reply has no calls, the model is called again. `took_us` is how
+    long the reply took, with all attempts, in microseconds; 0: not measured.
     """
 
     items: tuple[Item, ...]
@@ -214,6 +217,7 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     named: str = ""
     attempts: tuple[ModelAttempt, ...] = ()
     problems: tuple[str, ...] = ()
+    took_us: int = 0
 
     @property
     def total_usage(self) -> Usage:
@@ -225,11 +229,16 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The tool ran; the model reads `result`."""
+    """The tool ran; the model reads `result`.
+
+    `took_us` is how long the tool ran, in microseconds; 0: not measured, or the result came after a
+    wait.
+    """
 
     call: CallId
     tool: str
     result: str
+    took_us: int = 0
 
 
 class ToolError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -245,7 +254,7 @@ class ToolFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     """The call did not succeed; the model reads `message`.
 
     The rows of a transactional tool were rolled back; an effect of an idempotent or unsafe one may
-    remain. `error` is the exception of a fault, for the operator.
+    remain. `error` is the exception of a fault, for the operator. `took_us` is as in ToolSucceeded.
     """
 
     call: CallId
@@ -253,6 +262,7 @@ class ToolFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     failure: Failure
     message: str
     error: ToolError | None = None
+    took_us: int = 0
 
 
 class ApprovalAsked(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -291,7 +301,7 @@ class WaitStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     It waits for the time `until_us`, or for the event `event`, or for a person's answer to
     `question`, of the JSON Schema `schema`. `until_us` is microseconds since 1970 by the server's
     clock; an event or an answer that comes later does not count; 0: no limit. `person` may answer;
-    "": the run's principal.
+    "": the run's principal. `took_us` is how long the tool ran, in microseconds; 0: not measured.
     """
 
     call: CallId
@@ -301,6 +311,7 @@ class WaitStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     question: str = ""
     schema: Item | None = None
     person: str = ""
+    took_us: int = 0
 
 
 class ChildrenStarted(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -8,10 +8,16 @@ from typing import Protocol
 
 from twelvefold.core.ids import ThreadId
 from twelvefold.core.ports.budgets import BudgetStore
-from twelvefold.core.ports.keys import SCOPES, ApiKey, FoundKey, KeyStore
+from twelvefold.core.ports.keys import DEFAULT_SCOPES, SCOPES, ApiKey, FoundKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
 from twelvefold.core.ports.model import KnownItems, Model, ModelReply, ModelRequest, ToolSpec
+from twelvefold.core.ports.operations import (
+    FoundRuns,
+    OperatedRun,
+    OperationStore,
+    RunFilter,
+)
 from twelvefold.core.ports.outbox import Mail, Mailer, OutboxMessage, OutboxStore
 from twelvefold.core.ports.processes import Process, ProcessKind, ProcessStore
 from twelvefold.core.ports.queue import QueueStore
@@ -41,6 +47,7 @@ from twelvefold.core.ports.sql import (
     ToolReadOnly,
     Transaction,
 )
+from twelvefold.core.ports.statistics import OutboxCount, PoolCount, RunCount, StatisticsStore
 from twelvefold.core.ports.thread_records import (
     Delta,
     JournalDelta,
@@ -55,6 +62,7 @@ from twelvefold.core.ports.waits import SentSignal, SignalKey, WaitState, WaitSt
 from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
 __all__ = [
+    "DEFAULT_SCOPES",
     "OVER",
     "SCOPES",
     "ApiKey",
@@ -65,6 +73,7 @@ __all__ = [
     "Claim",
     "Delta",
     "FoundKey",
+    "FoundRuns",
     "IdempotentRequest",
     "Ids",
     "JournalDelta",
@@ -82,7 +91,11 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OperatedRun",
+    "OperationStore",
+    "OutboxCount",
     "OutboxMessage",
+    "PoolCount",
     "Principal",
     "Process",
     "ProcessKind",
@@ -90,12 +103,15 @@ __all__ = [
     "ReadOnly",
     "Release",
     "Row",
+    "RunCount",
+    "RunFilter",
     "RunRecord",
     "RunStatus",
     "Schema",
     "Segment",
     "SentSignal",
     "SignalKey",
+    "StatisticsStore",
     "StepTransaction",
     "Store",
     "SyncReadOnly",
@@ -123,7 +139,9 @@ class Store(
     BudgetStore,
     KeyStore,
     OutboxStore,
+    OperationStore,
     MaintenanceStore,
+    StatisticsStore,
     ProcessStore,
     Protocol,
 ):

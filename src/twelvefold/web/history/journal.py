@@ -118,6 +118,8 @@ class Journal:
     async def _took_ms(self, entry: Entry) -> float | None:
         if isinstance(entry.event, _INPUT):
             return None
+        if took_us := getattr(entry.event, "took_us", 0):
+            return float(took_us) / 1_000
         earlier = self._earlier or await self._reader.entry(entry.position - 1)
         return max(entry.at_us - earlier.at_us, 0) / 1_000 if earlier else None
 
@@ -200,6 +202,7 @@ class Journal:
                 return {"settled": settled, "by": by, "result": shown, **_key(event)}
             case WaitStarted() | ChildrenStarted() | WaitEnded():
                 wait: Json = msgspec.to_builtins(event)
+                wait.pop("took_us", None)  # it is `took_ms` of the entry
                 return wait
             case ChildAsked():
                 asked: Json = msgspec.to_builtins(event)

@@ -9,6 +9,7 @@ from hashlib import sha256
 from twelvefold.backoff import Backoff
 from twelvefold.core import Item, Listener, ModelReply, ModelRequest, Usage
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
+from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
 from twelvefold.services.model.errors import ErrorReceived, RetryableError
 from twelvefold.services.model.http import (
@@ -70,15 +71,17 @@ class OpenAIModel:
         self._transport = transport or HTTPTransport(
             settings.endpoint, connect_timeout_s=settings.connect_timeout_s
         )
-        self._context = RequestContext(
-            self._transport.name,
-            self._format.path,
-            settings.api_key,
-            settings.model,
-            tuple(settings.headers.values()),
-        )
+        self._endpoint = settings.endpoint
         self._provider = provider_of(settings.base_url, settings.model)
         self._refused: frozenset[OptionalPart] = frozenset()
+
+    @property
+    def _context(self) -> RequestContext:
+        model, secrets = self._settings.model, self._endpoint.secrets
+        has_key = bool(self._settings.api_key)
+        return RequestContext(
+            self._transport.name, self._format.path, model, secrets, has_key=has_key
+        )
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         """Implement `Model.reply`. Leaves out the optional parts that the server refuses."""
@@ -160,6 +163,8 @@ class OpenAIModel:
                 if not isinstance(fault, RetryableError):
                     raise pending.with_lost_usage(fault) from None
                 wait_s = await self._retry_delay_s(fault, pending)
+                if metrics.active is not None:
+                    metrics.active.retried("model")
                 log.warning(
                     "model_request_retried", attempt=pending.attempts, why=fault, wait_s=wait_s
                 )
