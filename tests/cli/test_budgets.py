@@ -40,7 +40,7 @@ def test_a_budget_has_both_limits_and_is_replaced(tw: Twelvefold) -> None:
         (["all"], "the budget has no limit; give tokens, USD, or both"),
         (["all", "--tokens", "many"], "use a number of tokens"),
         (["all", "--usd", "-1"], "argument --usd"),
-        (["all", "--tokens", "9" * 16], "the limit in tokens is out of range"),
+        (["all", "--tokens", "9" * 16], "a limit of the budget is out of range"),
     ],
 )
 def test_an_invalid_budget_is_refused(tw: Twelvefold, words: list[str], problem: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.web.schemas.admin import runs
+from twelvefold.web.schemas.admin import budgets, runs
 
 _ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
 _RUN: Mapping[str, Any] = {
@@ -30,6 +30,22 @@ _RUN: Mapping[str, Any] = {
 }
 
 
+_BUDGET: Mapping[str, Any] = {
+    "id": "bud_8f14e45fceea167a5a36dedd",
+    "object": "admin.budget",
+    "scope": "principal:ann",
+    "principal": "ann",
+    "key": None,
+    "workflow": None,
+    "window": "day",
+    "over": "refuse",
+    "limit": {"tokens": 2_000_000, "usd": None},
+    "spent": {"tokens": 84_100, "usd": None},
+    "reserved": {"tokens": 17_300, "usd": None},
+    "renews_at": 1796083200.0,
+}
+
+
 def listed(*data: Mapping[str, Any], **more: Any) -> Mapping[str, Any]:
     """Return a page with these objects."""
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"], "has_more": False}
@@ -38,4 +54,7 @@ def listed(*data: Mapping[str, Any], **more: Any) -> Mapping[str, Any]:
 
 ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     runs.AdminRunList: listed(_RUN, next=None),
+    budgets.SetBudget: {"principal": "ann", "window": "day", "tokens": 2_000_000},
+    budgets.AdminBudget: _BUDGET,
+    budgets.AdminBudgetList: listed(_BUDGET),
 }

@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 
-from twelvefold.admin.budgets import BudgetState, list_budgets, remove_budgets, set_budget
 from twelvefold.cli.command import DONE, CommandContext, command
 from twelvefold.cli.output import format_time, print_json, print_table
 from twelvefold.core.ports.budgets import WINDOWS, Amount, Budget, BudgetScope, Policy, Window
 from twelvefold.core.spending import parse_scope
+from twelvefold.engine.commands.budgets import (
+    BudgetState,
+    list_budgets,
+    remove_budgets,
+    set_budget,
+)
 from twelvefold.errors import RequestError
 
 
@@ -96,7 +101,6 @@ def _amount(budget: Budget, amount: Amount) -> str:
 async def remove(context: CommandContext, *, scope: Sequence[str], window: str | None) -> int:
     """Remove the budgets of a scope."""
     windows = (window,) if window else WINDOWS
-    if not await remove_budgets(context.services, _scope(scope), windows):
-        raise RequestError(f"{' '.join(scope)} has no budget")
+    await remove_budgets(context.services, _scope(scope), windows)
     print(f"{' '.join(scope)} has no budget any more")
     return DONE

@@ -129,7 +129,7 @@ class RunDriver:
     async def stop_over_budget(self, error: InsufficientQuota) -> Outcome:
         """End a run that a budget has no room for, or let it wait until the budget renews.
 
-        Whatever renews the budget, or raises it, changes the time at which any process claims it.
+        A change of the budget moves the time from which any process may claim the run.
         """
         if not error.waits:
             return await self.end("failed", "insufficient_quota", str(error))
@@ -140,6 +140,7 @@ class RunDriver:
                     *(self.services, self.held, self.listener, (), "waiting"),
                     wait=condition,
                     error=str(error),
+                    timeout_s=self._release_s(),
                 )
         except CancelAsked:
             return await self.end("cancelled", "cancelled")
