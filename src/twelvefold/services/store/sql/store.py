@@ -11,6 +11,7 @@ from twelvefold.services.store.sql.queue import Queue
 from twelvefold.services.store.sql.releases import Releases
 from twelvefold.services.store.sql.retention import Retention
 from twelvefold.services.store.sql.runs import Runs
+from twelvefold.services.store.sql.shares import Shares
 from twelvefold.services.store.sql.statistics import Statistics
 from twelvefold.services.store.sql.steps import Steps
 from twelvefold.services.store.sql.waits import Waits
@@ -22,6 +23,7 @@ class SQLStore(
     Waits,
     Budgets,
     Keys,
+    Shares,
     Outbox,
     Queue,
     Releases,
