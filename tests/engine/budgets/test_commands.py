@@ -36,7 +36,7 @@ async def test_budgets_are_listed_with_what_was_spent(stage: Stage) -> None:
 async def test_the_budgets_of_a_scope_are_removed(stage: Stage) -> None:
     services = stage.process()
     for window in ("day", "month"):
-        await set_budget(services, Budget(ANN, window, 5))  # type: ignore[arg-type]
+        await set_budget(services, Budget(ANN, window, 5))
 
     await remove_budgets(services, ANN, ["month"])
     assert [one.budget.window for one in await list_budgets(services)] == ["day"]
