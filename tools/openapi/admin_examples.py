@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.web.schemas.admin import keys, processes, runs, usage
+from twelvefold.web.schemas.admin import budgets, keys, processes, runs, usage
 
 _ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
 _RUN: Mapping[str, Any] = {
@@ -27,6 +27,22 @@ _RUN: Mapping[str, Any] = {
     "background": False,
     "leased": False,
     "cancel_requested": False,
+}
+
+
+_BUDGET: Mapping[str, Any] = {
+    "id": "bud_8f14e45fceea167a5a36dedd",
+    "object": "admin.budget",
+    "scope": "principal:ann",
+    "principal": "ann",
+    "key": None,
+    "workflow": None,
+    "window": "day",
+    "over": "refuse",
+    "limit": {"tokens": 2_000_000, "usd": None},
+    "spent": {"tokens": 84_100, "usd": None},
+    "reserved": {"tokens": 17_300, "usd": None},
+    "renews_at": 1796083200.0,
 }
 
 
@@ -88,4 +104,7 @@ ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     keys.RotateKey: {"overlap": 86400},
     processes.AdminProcessList: listed(_PROCESS),
     usage.AdminUsageList: {"object": "list", "data": [_USAGE], "has_more": False},
+    budgets.SetBudget: {"principal": "ann", "window": "day", "tokens": 2_000_000},
+    budgets.AdminBudget: _BUDGET,
+    budgets.AdminBudgetList: listed(_BUDGET),
 }

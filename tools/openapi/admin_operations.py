@@ -1,7 +1,8 @@
 """The operations of `/v1/admin`."""
 
 from tools.openapi.operation import STRING, Json, Operation
-from twelvefold.web.schemas.admin import keys, processes, runs, usage
+from twelvefold.web.schemas import objects
+from twelvefold.web.schemas.admin import budgets, keys, processes, runs, usage
 
 ADMIN = "Not part of the OpenAI API. The key needs the scope `admin`."
 LIST = ("limit", "after")
@@ -119,5 +120,32 @@ ADMIN_OPERATIONS = (
         parameters=USAGE,
         description=f"{ADMIN} Workers add a run about ten seconds after its end, to the day in UTC "
         "on which it ended. Returns at most 1,000 sums.",
+    ),
+    Operation(
+        "get",
+        "/v1/admin/budgets",
+        "listBudgets",
+        "List all budgets with what was spent",
+        budgets.AdminBudgetList,
+        description=ADMIN,
+    ),
+    Operation(
+        "put",
+        "/v1/admin/budgets",
+        "setBudget",
+        "Set a budget, in place of that of the same scope and window",
+        budgets.AdminBudget,
+        body=budgets.SetBudget,
+        description=ADMIN,
+    ),
+    Operation(
+        "delete",
+        "/v1/admin/budgets/{budget_id}",
+        "removeBudget",
+        "Remove a budget",
+        objects.Deleted,
+        (404,),
+        parameters=("budget_id",),
+        description=f"{ADMIN} What was spent of it stays, for a budget that is set again.",
     ),
 )

@@ -61,10 +61,14 @@ class Unrecorded:
     """The facts about a run in this process that no commit has recorded yet.
 
     `usage` of replies that were received; `outcome` of a call with an effect outside the database.
+    `model_calls` counts the model calls under budgets; with `has_lost_call` one of them may have
+    been interrupted, and is not charged yet.
     """
 
     usage: Usage = NO_USAGE
     outcome: CallOutcome | None = None
+    model_calls: int = 0
+    has_lost_call: bool = False
 
 
 class HeldRun(msgspec.Struct, frozen=True):

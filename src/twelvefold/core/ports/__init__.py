@@ -7,6 +7,7 @@
 from typing import Protocol
 
 from twelvefold.core.ids import ThreadId
+from twelvefold.core.ports.budgets import BudgetStore
 from twelvefold.core.ports.keys import DEFAULT_SCOPES, SCOPES, ApiKey, FoundKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
@@ -76,6 +77,7 @@ __all__ = [
     "ApiKey",
     "Append",
     "BlockingWait",
+    "BudgetStore",
     "CallKey",
     "Claim",
     "Delta",
@@ -152,6 +154,7 @@ class Store(
     ThreadStore,
     QueueStore,
     WaitStore,
+    BudgetStore,
     KeyStore,
     ShareStore,
     OutboxStore,

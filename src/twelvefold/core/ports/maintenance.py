@@ -48,9 +48,9 @@ class MaintenanceStore(Protocol):
         Returns how many threads it deleted. A thread stays while a run of it is not over, a fork of
         it exists, a process holds one of its runs, or mail of it waits. Deletes idempotency keys
         after a day, events after 30 days unless a run waits for them, and mail without a thread a
-        day after it was sent or died. Makes claimable those runs of earlier releases that have
-        a cancel request and wait for a person. Runs are added to the sums of usage first, with
-        these prices.
+        day after it was sent or died. Deletes what was spent of budgets in periods that are older.
+        Makes claimable those runs of earlier releases that have a cancel request and wait for a
+        person. Runs are added to the sums of usage first, with these prices.
         """
         ...
 
