@@ -39,6 +39,7 @@ from twelvefold.engine.measured_model import MeasuredModel
 from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
 from twelvefold.engine.shares import RUN_BYTES
+from twelvefold.engine.traces import Traces
 from twelvefold.errors import ModelUnavailable, WorkflowError
 from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
@@ -128,7 +129,7 @@ class Services:
     `threads` caches the threads of runs that ended here.
     `profiles` has what the settings say about each model, by its name in MODELS or "default".
     `models` are those of MODELS. `internal` are the names of workflows that only other workflows
-    may start.
+    may start. `traces` exports the spans of runs; None: traces are off.
     """
 
     store: Store
@@ -149,6 +150,7 @@ class Services:
     models: Mapping[str, Model] = field(default_factory=dict, compare=False)
     profiles: Mapping[str, ModelProfile] = field(default_factory=dict)
     internal: frozenset[str] = frozenset()
+    traces: Traces | None = field(default=None, compare=False)
 
     @cached_property
     def offered(self) -> Mapping[str, Workflow]:

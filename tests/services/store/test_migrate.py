@@ -27,7 +27,7 @@ from twelvefold.services.store.sql_text import split_script
 
 TABLES = [
     *("api_keys", "deltas", "events", "idempotency_keys", "outbox", "processes", "runs"),
-    *("signal_waits", "signals", "threads", "usage_days", "usage_principals"),
+    *("signal_waits", "signals", "threads", "trace_exports", "usage_days", "usage_principals"),
 ]
 ALL = sorted(path.name[1:5] for path in Path(versions.__path__[0]).glob("r[0-9]*.py"))
 

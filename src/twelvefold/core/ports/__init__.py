@@ -51,6 +51,7 @@ from twelvefold.core.ports.thread_records import (
     ThreadRecord,
 )
 from twelvefold.core.ports.threads import ThreadStore
+from twelvefold.core.ports.traces import TraceExport, TraceStore
 from twelvefold.core.ports.waits import SentSignal, SignalKey, WaitState, WaitStore
 from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
@@ -107,6 +108,8 @@ __all__ = [
     "ThreadRecord",
     "ToolReadOnly",
     "ToolSpec",
+    "TraceExport",
+    "TraceStore",
     "Transaction",
     "WaitCondition",
     "WaitState",
@@ -128,6 +131,7 @@ class Store(
     MaintenanceStore,
     StatisticsStore,
     ProcessStore,
+    TraceStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.

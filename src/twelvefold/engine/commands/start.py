@@ -33,6 +33,7 @@ from twelvefold.core import (
     full_sentence,
     size_of,
 )
+from twelvefold.core.trace_ids import SpanContext
 from twelvefold.engine.held_run import HeldRun, apply_entries
 from twelvefold.engine.inputs import check_attachments, check_inputs
 from twelvefold.engine.lease import new_lease_token
@@ -53,7 +54,8 @@ class RunRequest:
 
     `position`: where the thread must end, 0 for anywhere. With `fork` the run continues from that
     position on a new thread. `key` makes the request idempotent. `allowed_tools` are those that the
-    caller's API key allows in the run and in those below it; None: all.
+    caller's API key allows in the run and in those below it; None: all. `trace` is the
+    `traceparent` of the caller's request.
     """
 
     workflow: str
@@ -65,6 +67,7 @@ class RunRequest:
     position: int = 0
     fork: bool = False
     allowed_tools: tuple[str, ...] | None = None
+    trace: str = ""
 
 
 async def start_run(services: Services, request: RunRequest) -> HeldRun:
@@ -162,11 +165,18 @@ def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, i
 
 
 async def _with_key(services: Services, request: RunRequest, started: RunStarted) -> RunStarted:
-    """Return the entry with the id of the request's API key, which older releases do not know."""
-    key_id = request.principal.key_id
-    if not key_id or not await services.gate.is_open():
+    """Return the entry with the request's API key and span, which older releases do not know."""
+    key_id, trace = request.principal.key_id, _caller_of(services, request)
+    if not (key_id or trace) or not await services.gate.is_open():
         return started
-    return structs.replace(started, key_id=key_id)
+    return structs.replace(started, key_id=key_id, trace=trace)
+
+
+def _caller_of(services: Services, request: RunRequest) -> str:
+    """Return the span that requests the run, as a `traceparent`; "" if none does."""
+    current = services.traces.caller() if services.traces else ""
+    caller = SpanContext.parse(current or request.trace)
+    return str(caller) if caller else ""
 
 
 async def _thread_before(services: Services, request: RunRequest) -> Thread:

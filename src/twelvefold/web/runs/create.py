@@ -196,6 +196,7 @@ def _run_request(principal: Principal, request: TurnRequest, target: ThreadTarge
         position=target.end,
         fork=target.fork,
         allowed_tools=request.allowed_tools,
+        trace=request.trace,
     )
 
 

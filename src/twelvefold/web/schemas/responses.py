@@ -167,7 +167,7 @@ class TurnRequest:
 
     `items_at` is the parameter of the items. `given` has the names of the body's parameters,
     null ones included: an answer to an approval changes those options alone. `allowed_tools` are
-    those that the API key allows; None: all.
+    those that the API key allows; None: all. `trace` is the header `traceparent`.
     """
 
     workflow: Workflow
@@ -181,6 +181,7 @@ class TurnRequest:
     items_at: str = "input"
     given: frozenset[str] = field(default=frozenset(), compare=False)
     allowed_tools: tuple[str, ...] | None = None
+    trace: str = ""
 
 
 AcceptedInputs = Callable[[str, str], Choices]
@@ -218,6 +219,7 @@ def parse_turn(
         _conversation(created.conversation),
         parse_idempotency_key(headers, "responses", body),
         given=frozenset(body),
+        trace=headers.get("traceparent", ""),
     )
 
 

@@ -26,7 +26,12 @@ CLOCK_SKEW_US = 3_600 * SECOND_US
 """How far the clock of a process that made a thread's id may be ahead of the database's."""
 _MAX_MS = 0xFFFF_FFFF_FFFF
 _WITHOUT_THREAD = (
-    *("delete_old_requests", "delete_old_messages", "delete_old_signals"),
+    *(
+        "delete_old_requests",
+        "delete_old_messages",
+        "delete_old_signals",
+        "delete_old_trace_exports",
+    ),
     "remove_silent_processes",
 )
 _RARE = ("delete_deltas", "delete_requests", "delete_signal_waits", "delete_outbox")

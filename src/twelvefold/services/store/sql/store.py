@@ -11,10 +11,13 @@ from twelvefold.services.store.sql.retention import Retention
 from twelvefold.services.store.sql.runs import Runs
 from twelvefold.services.store.sql.statistics import Statistics
 from twelvefold.services.store.sql.steps import Steps
+from twelvefold.services.store.sql.traces import Traces
 from twelvefold.services.store.sql.waits import Waits
 
 
-class SQLStore(Steps, Runs, Waits, Keys, Outbox, Queue, Releases, Retention, Processes, Statistics):
+class SQLStore(
+    Steps, Runs, Waits, Keys, Outbox, Queue, Releases, Retention, Processes, Statistics, Traces
+):
     """Implements `twelvefold.core.ports.Store`.
 
     A subclass provides the connections, translates the driver's errors, and names the file with
