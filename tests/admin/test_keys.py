@@ -20,7 +20,7 @@ from twelvefold.admin.keys import (
 from twelvefold.boot import NoModel, RandomIds
 from twelvefold.cli.parser import SCOPES as PARSER_SCOPES
 from twelvefold.core.budget import Limits
-from twelvefold.core.ports import SCOPES, Store
+from twelvefold.core.ports import DEFAULT_SCOPES, SCOPES, Store
 from twelvefold.engine.services import Services
 from twelvefold.errors import MigrationUnfinished, NotFound, RequestError
 from twelvefold.services.store import open_store
@@ -57,7 +57,7 @@ async def services(upgraded: Services) -> Services:
 
 
 async def test_a_key_is_found_by_its_hash(store: Store) -> None:
-    token, key = await create_key(store, "shop", "ann", SCOPES)
+    token, key = await create_key(store, "shop", "ann", DEFAULT_SCOPES)
 
     assert re.fullmatch(r"tw_[A-Za-z0-9_-]{43}", token)
     assert await store.find_key(hashlib.sha256(token.encode()).hexdigest()) == (key, None)
@@ -80,13 +80,17 @@ async def test_keys_are_unique(store: Store) -> None:
 
 
 async def test_scopes_are_stored_once_and_in_order(store: Store) -> None:
-    _, key = await create_key(store, "shop", "ann", ["signal", "approve", "runs", "approve"])
+    _, key = await create_key(
+        store, "shop", "ann", ["admin", "signal", "approve", "runs", "approve"]
+    )
 
     assert key.scopes == SCOPES
 
 
 async def test_an_unknown_scope_is_an_error(store: Store) -> None:
-    with pytest.raises(RequestError, match="no scope 'root'; there are runs, approve, signal"):
+    with pytest.raises(
+        RequestError, match="no scope 'root'; there are runs, approve, signal, admin"
+    ):
         await create_key(store, "shop", "ann", ["runs", "root"])
 
     assert await store.keys() == []

@@ -263,3 +263,13 @@ async def test_no_span_is_stored_while_an_older_release_may_read_the_journal(
         await tx.execute("update twelvefold_releases set serves = '0003'")
 
     assert (await first_of(services, CALLER)).trace == ""
+
+
+async def test_a_gate_takes_what_another_one_of_the_database_knows(stage: Stage) -> None:
+    known, other, unknown = (stage.process().gate for _ in range(3))
+    known.note(await stage.process().store.schema())
+
+    other.follow(known)
+    known.follow(unknown)
+
+    assert (known.was_open, other.was_open, unknown.was_open) == (True, True, False)

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from twelvefold.boot import SCHEMA, NoModel, RandomIds
 from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
-from twelvefold.core.ports import SCOPES, ApiKey, FoundKey, Schema, Store
+from twelvefold.core.ports import DEFAULT_SCOPES, ApiKey, FoundKey, Schema, Store
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.app import create_app
@@ -30,7 +30,7 @@ def api_key(
     token: str = TOKEN,
     principal: str = "ann",
     id: str = "key-1",
-    scopes: tuple[str, ...] = SCOPES,
+    scopes: tuple[str, ...] = DEFAULT_SCOPES,
 ) -> ApiKey:
     return ApiKey(id, f"{principal}'s", principal, scopes, hash_of(token), created_at_us=1)
 

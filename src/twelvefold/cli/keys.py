@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from twelvefold.admin.keys import KeyLimits, check_limits, create_key, revoke_key, rotate_key
 from twelvefold.cli.command import DONE, CommandContext, command
 from twelvefold.cli.output import format_time, print_json, print_notice, print_table
-from twelvefold.core import SCOPES, ApiKey
+from twelvefold.core import DEFAULT_SCOPES, ApiKey
 
 _HEADS = (
     *("ID", "NAME", "PRINCIPAL", "SCOPES", "ALLOWED"),
@@ -28,7 +28,8 @@ async def create(
     services = context.services
     limits = KeyLimits(expires_s, _names(workflows), _names(tools))
     await check_limits(services, limits)
-    token, key = await create_key(services.store, name, principal or name, scopes or SCOPES, limits)
+    chosen = scopes or DEFAULT_SCOPES
+    token, key = await create_key(services.store, name, principal or name, chosen, limits)
     print(token)
     scopes = " and ".join(key.scopes)
     print_notice(f"{key.id} acts for {key.principal}, with {scopes}; the key is not shown again")

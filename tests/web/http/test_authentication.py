@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from tests.web.doubles import BEARER, OTHER, TOKEN, Clock, Keys, api_key
 from twelvefold.config import Settings
-from twelvefold.core.ports import Principal
+from twelvefold.core.ports import DEFAULT_SCOPES, Principal
 from twelvefold.errors import SettingsError, StoreUnavailable
 from twelvefold.web.http.authentication import (
     CACHE_TTL_S,
@@ -20,10 +20,11 @@ from twelvefold.web.http.authentication import (
     hash_of,
     is_loopback,
     principal_of,
+    require_admin,
 )
 from twelvefold.web.http.errors import ApiError
 
-ANN = Caller(Principal("ann"), "key-1")
+ANN = Caller(Principal("ann"), "key-1", DEFAULT_SCOPES)
 ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound
 HOME = {"host": "localhost:8000"}
 
@@ -278,6 +279,25 @@ def test_a_handler_rejects_a_request_that_was_not_authenticated() -> None:
 
     assert caught.value.status == 401
     assert principal_of(request_of("POST", ANN)) == Principal("ann")
+
+
+@pytest.mark.parametrize(
+    ("caller", "code"),
+    [
+        (ANN, "missing_scope"),
+        (replace(ANN, scopes=("admin",), workflows=("shop",)), "workflow_not_allowed"),
+        (replace(ANN, scopes=("admin",), tools=("buy",)), "workflow_not_allowed"),
+    ],
+)
+def test_only_a_key_with_the_scope_and_without_limits_is_an_operators(
+    caller: Caller, code: str
+) -> None:
+    with pytest.raises(ApiError) as caught:
+        require_admin(request_of("GET", caller))
+
+    assert (caught.value.status, caught.value.code) == (403, code)
+    operator = replace(ANN, scopes=("admin",))
+    assert require_admin(request_of("POST", operator)) == operator
 
 
 def request_of(method: str, caller: Caller) -> Request:

@@ -7,10 +7,16 @@
 from typing import Protocol
 
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports.keys import SCOPES, ApiKey, FoundKey, KeyStore
+from twelvefold.core.ports.keys import DEFAULT_SCOPES, SCOPES, ApiKey, FoundKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
 from twelvefold.core.ports.model import KnownItems, Model, ModelReply, ModelRequest, ToolSpec
+from twelvefold.core.ports.operations import (
+    FoundRuns,
+    OperatedRun,
+    OperationStore,
+    RunFilter,
+)
 from twelvefold.core.ports.outbox import Mail, Mailer, OutboxMessage, OutboxStore
 from twelvefold.core.ports.processes import Process, ProcessKind, ProcessStore
 from twelvefold.core.ports.queue import QueueStore
@@ -56,6 +62,7 @@ from twelvefold.core.ports.waits import SentSignal, SignalKey, WaitState, WaitSt
 from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
 __all__ = [
+    "DEFAULT_SCOPES",
     "OVER",
     "SCOPES",
     "ApiKey",
@@ -65,6 +72,7 @@ __all__ = [
     "Claim",
     "Delta",
     "FoundKey",
+    "FoundRuns",
     "IdempotentRequest",
     "Ids",
     "JournalDelta",
@@ -82,6 +90,8 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OperatedRun",
+    "OperationStore",
     "OutboxCount",
     "OutboxMessage",
     "PoolCount",
@@ -93,6 +103,7 @@ __all__ = [
     "Release",
     "Row",
     "RunCount",
+    "RunFilter",
     "RunRecord",
     "RunStatus",
     "Schema",
@@ -128,6 +139,7 @@ class Store(
     WaitStore,
     KeyStore,
     OutboxStore,
+    OperationStore,
     MaintenanceStore,
     StatisticsStore,
     ProcessStore,

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-SCOPES = ("runs", "approve", "signal")
+DEFAULT_SCOPES = ("runs", "approve", "signal")
+"""The scopes of a key unless it is created with others: all that concern its principal alone."""
+SCOPES = (*DEFAULT_SCOPES, "admin")
 """The permissions of a key, beside reading the data of its principal.
 
 "runs": start, continue, cancel and delete runs. "approve": answer a call that waits for approval or
-for an answer. "signal": send events to the runs of its principal.
+for an answer. "signal": send events to the runs of its principal. "admin": see and change the runs
+of all principals, the outbox, keys and budgets.
 """
 
 

@@ -16,6 +16,7 @@ from twelvefold.web.http.authentication import (
     KeyWatch,
     caller_of,
     principal_of,
+    require_admin,
     require_scope,
     require_workflow,
     watch_keys,
@@ -45,6 +46,8 @@ from twelvefold.web.http.pagination import (
     parse_flag,
     parse_integer,
     parse_page,
+    parse_text,
+    parse_time_us,
 )
 
 __all__ = [
@@ -74,9 +77,12 @@ __all__ = [
     "parse_integer",
     "parse_json",
     "parse_page",
+    "parse_text",
+    "parse_time_us",
     "principal_of",
     "raise_invalid",
     "release_soon",
+    "require_admin",
     "require_scope",
     "require_workflow",
     "too_many_runs",

@@ -34,6 +34,8 @@ log = get_logger(__name__)
 LOCAL = Principal("local")
 """The principal of all requests while there is no key."""
 LOOKUP_LIMITS = LookupLimits()
+ADMIN = "admin"
+"""The scope of operators."""
 CACHE_TTL_S = LOOKUP_LIMITS.fresh_s
 SAME_SITE = ("same-origin", "none")
 """`Sec-Fetch-Site` of requests of the page itself, and of an address that a person typed."""
@@ -175,7 +177,7 @@ def principal_of(request: Request, scope: str = "runs") -> Principal:
     """
     caller = caller_of(request)
     if request.method not in _READ_METHODS and scope not in caller.scopes:
-        raise ApiError(403, f"this API key does not have the scope {scope!r}", code="missing_scope")
+        raise _missing_scope(scope)
     return caller.principal
 
 
@@ -198,6 +200,25 @@ def require_workflow(request: Request, workflow: str) -> None:
 def require_scope(request: Request, scope: str) -> None:
     """Raise ApiError unless the request's key has the scope, as `principal_of` does."""
     principal_of(request, scope)
+
+
+def require_admin(request: Request) -> Caller:
+    """Return the caller, whose key has the scope "admin"; also needed to read.
+
+    Raises ApiError: 401 if the request was not authenticated, 403 if its key lacks the scope, or is
+    limited to workflows or tools.
+    """
+    caller = caller_of(request)
+    if ADMIN not in caller.scopes:
+        raise _missing_scope(ADMIN)
+    if caller.workflows is not None or caller.tools is not None:
+        message = "an API key that is limited to workflows or tools does not reach all runs"
+        raise ApiError(403, message, code="workflow_not_allowed")
+    return caller
+
+
+def _missing_scope(scope: str) -> ApiError:
+    return ApiError(403, f"this API key does not have the scope {scope!r}", code="missing_scope")
 
 
 def _token(authorization: str) -> str:

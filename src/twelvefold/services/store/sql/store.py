@@ -3,6 +3,7 @@
 from abc import abstractmethod
 
 from twelvefold.services.store.sql.keys import Keys
+from twelvefold.services.store.sql.operations import Operations
 from twelvefold.services.store.sql.outbox import Outbox
 from twelvefold.services.store.sql.processes import Processes
 from twelvefold.services.store.sql.queue import Queue
@@ -16,7 +17,18 @@ from twelvefold.services.store.sql.waits import Waits
 
 
 class SQLStore(
-    Steps, Runs, Waits, Keys, Outbox, Queue, Releases, Retention, Processes, Statistics, Traces
+    Steps,
+    Runs,
+    Waits,
+    Keys,
+    Outbox,
+    Queue,
+    Releases,
+    Retention,
+    Processes,
+    Statistics,
+    Operations,
+    Traces,
 ):
     """Implements `twelvefold.core.ports.Store`.
 
