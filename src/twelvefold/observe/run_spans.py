@@ -4,7 +4,7 @@ The same entries make the same spans, with the same ids and times, in whichever 
 complete with the entry that ends its step. No text of the run is in a span unless `content` is on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -29,17 +29,19 @@ from twelvefold.core import (
 from twelvefold.core.ids import call_id
 from twelvefold.core.trace_ids import RunTrace, call_span, gap_span, reply_span, wait_span
 from twelvefold.observe import gen_ai
+from twelvefold.observe.span_attributes import (
+    Attributes,
+    call_attributes,
+    finish_reason,
+    reply_attributes,
+    run_attributes,
+    wait_attributes,
+)
 from twelvefold.observe.span_content import SpanContent
 
-Attribute = str | bool | int | float | Sequence[str]
-Attributes = dict[str, Attribute]
 Kind = Literal["internal", "client"]
 GAP_US = 100_000
 """A longer time between two steps is a span of its own: the run was queued, or tried again."""
-PROVIDER = "openai"
-"""The API that models are called by, whoever is behind it."""
-CANCELLED = "cancelled"
-_FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _MODEL_FAILURES = ("rejected", "unavailable")
 """Reasons of a run that ended with a request to the model, if no call was under way."""
 _QUEUES = (RunStarted, ApprovalAnswered, OutcomeSettled, WaitStarted, ChildrenStarted)
@@ -76,7 +78,6 @@ class _OpenWait(NamedTuple):
     kind: str
     began_us: int
     parent: str
-    call: str = ""
 
 
 @dataclass(slots=True)
@@ -161,30 +162,12 @@ class RunSpans:
             self._calls[call_id(entry.position, index)] = _OpenCall(tool, wire_id, arguments)
         self._usage += event.total_usage
         span = reply_span(self.trace.run, entry.position)
-        attributes = self._reply_attributes(event, has_calls=bool(items))
+        finish = finish_reason(event, has_calls=bool(items))
+        attributes = reply_attributes(self.trace.run, self._started, event, finish)
+        if self.content:
+            attributes |= self.content.reply(event, finish)
         name = f"{gen_ai.OPERATION_CHAT} {event.model}"
         yield Span(span, self.trace.root, name, start_us, end_us, attributes, "client")
-
-    def _reply_attributes(self, event: ModelReplied, *, has_calls: bool) -> Attributes:
-        usage = event.usage
-        finish = _FINISH_REASONS.get(event.ended, "tool_calls" if has_calls else "stop")
-        attributes: Attributes = self._common(gen_ai.OPERATION_CHAT) | {
-            gen_ai.PROVIDER_NAME: PROVIDER,
-            gen_ai.REQUEST_MODEL: event.model,
-            gen_ai.RESPONSE_MODEL: event.model,
-            gen_ai.RESPONSE_FINISH_REASONS: (finish,),
-            gen_ai.USAGE_INPUT_TOKENS: usage.input_tokens,
-            gen_ai.USAGE_OUTPUT_TOKENS: usage.output_tokens,
-        }
-        optional: Mapping[str, Attribute] = {
-            gen_ai.USAGE_CACHE_READ_INPUT_TOKENS: usage.cached_tokens,
-            gen_ai.USAGE_REASONING_OUTPUT_TOKENS: usage.reasoning_tokens,
-            gen_ai.USAGE_ESTIMATED: usage.estimated,
-            gen_ai.REQUEST_STREAM: bool(self._started and self._started.options.stream),
-            gen_ai.MODEL_ATTEMPTS: len(event.attempts),
-        }
-        attributes |= {name: value for name, value in optional.items() if value}
-        return attributes | (self.content.reply(event, finish) if self.content else {})
 
     def _result(self, event: _Result, at_us: int, began_us: int) -> Iterator[Span]:
         call = self._calls.pop(event.call, None) or _OpenCall(event.tool, "", "")
@@ -209,13 +192,7 @@ class RunSpans:
     ) -> Span:
         # The model has made up the name of a tool that does not exist.
         tool = "unknown" if error == "unknown_tool" else call.tool
-        attributes: Attributes = self._common(gen_ai.OPERATION_EXECUTE_TOOL) | {
-            gen_ai.TOOL_NAME: tool,
-            gen_ai.TOOL_TYPE: "function",
-            gen_ai.CALL_ID: id,
-        }
-        if call.wire_id:
-            attributes[gen_ai.TOOL_CALL_ID] = call.wire_id
+        attributes = call_attributes(self.workflow, tool, call.wire_id or id)
         name = f"{gen_ai.OPERATION_EXECUTE_TOOL} {tool}"
         span = call_span(self.trace.run, id)
         return Span(span, self.trace.root, name, start_us, end_us, attributes | texts, error=error)
@@ -228,19 +205,19 @@ class RunSpans:
         match event := entry.event:
             case ApprovalAsked(call=call):
                 root = self.trace.root
-                self._waits[call] = _OpenWait(span, "approval", at_us, root, call)
+                self._waits[call] = _OpenWait(span, "approval", at_us, root)
             case WaitStarted(call=call):
                 self._begin_call(call, event.tool, began_us)
                 kind = "event" if event.event else "question" if event.question else "timer"
                 above = call_span(run, call)
-                self._waits[call] = _OpenWait(span, kind, at_us, above, call)
+                self._waits[call] = _OpenWait(span, kind, at_us, above)
             case ChildrenStarted(call=call):
                 self._begin_call(call, event.tool, at_us)
             case OutcomeUnknown(call=call):
                 # A process that died began it, some time after the entry before.
                 self._begin_call(call, event.tool, self._covered_us)
                 above = call_span(run, call)
-                self._waits[call] = _OpenWait(span, "outcome", at_us, above, call)
+                self._waits[call] = _OpenWait(span, "outcome", at_us, above)
             case ApprovalAnswered(call=call) | WaitEnded(call=call) | OutcomeSettled(call=call):
                 if wait := self._waits.pop(call, None):
                     end = event.reason if isinstance(event, WaitEnded) else ""
@@ -253,9 +230,7 @@ class RunSpans:
         call.began_us = call.began_us or began_us
 
     def _wait(self, wait: _OpenWait, end_us: int, end: str = "", error: str = "") -> Span:
-        attributes = self._common(gen_ai.OPERATION_WAIT) | {gen_ai.WAIT_KIND: wait.kind}
-        optional = {gen_ai.CALL_ID: wait.call, gen_ai.WAIT_END: end}
-        attributes |= {name: value for name, value in optional.items() if value}
+        attributes = wait_attributes(wait.kind, end)
         name = f"{gen_ai.OPERATION_WAIT} {wait.kind}"
         return Span(wait.span, wait.parent, name, wait.began_us, end_us, attributes, error=error)
 
@@ -269,7 +244,7 @@ class RunSpans:
             if call.began_us:
                 yield self._call(id, call, call.began_us, at_us, {}, why)
         if self._is_model_failure(event) and at_us > self._covered_us:
-            attributes = self._common(gen_ai.OPERATION_CHAT) | {gen_ai.PROVIDER_NAME: PROVIDER}
+            attributes = reply_attributes(self.trace.run, self._started, None)
             span = reply_span(self.trace.run, entry.position)
             begin_us, name = self._covered_us, gen_ai.OPERATION_CHAT
             root = self.trace.root
@@ -282,29 +257,14 @@ class RunSpans:
         return is_failure and not self._calls and not self._waits
 
     def _root(self, event: RunFinished, at_us: int) -> Span:
-        started, trace = self._started, self.trace
-        attributes: Attributes = self._common(gen_ai.OPERATION_INVOKE_AGENT) | {
-            gen_ai.USAGE_INPUT_TOKENS: self._usage.input_tokens,
-            gen_ai.USAGE_OUTPUT_TOKENS: self._usage.output_tokens,
-            gen_ai.RUN_STATUS: event.status,
-        }
-        if started:
-            attributes[gen_ai.AGENT_VERSION] = started.release
+        trace = self.trace
+        attributes = run_attributes(trace.run, self._started, event, self._usage)
         if self.content:
             attributes |= self.content.run()
         error = (event.reason or event.status) if event.status == "failed" else ""
         name = f"{gen_ai.OPERATION_INVOKE_AGENT} {self.workflow}"
         begin_us = self._began_us or at_us
         return Span(trace.root, trace.parent, name, begin_us, at_us, attributes, error=error)
-
-    def _common(self, operation: str) -> Attributes:
-        run = self.trace.run
-        return {
-            gen_ai.OPERATION_NAME: operation,
-            gen_ai.AGENT_NAME: self.workflow,
-            gen_ai.CONVERSATION_ID: f"conv_{run.thread}",
-            gen_ai.RUN_ID: str(run),
-        }
 
     @property
     def workflow(self) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from opentelemetry import trace as otel
@@ -15,11 +16,14 @@ from tests.testing.planted import billing, desk, hotel
 from twelvefold import current_traceparent
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
+from twelvefold.core.events import ApprovalAsked
 from twelvefold.core.ids import RunId
-from twelvefold.core.ports import TraceExport
+from twelvefold.core.ports import NullListener, TraceExport
 from twelvefold.core.tools.tool import tool
 from twelvefold.core.trace_ids import SpanContext, root_span
 from twelvefold.core.workflow import Workflow
+from twelvefold.engine import answer, take
+from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 from twelvefold.services.traces import find_problem, wants_traces
@@ -167,6 +171,28 @@ async def test_the_spans_of_a_run_that_was_over_are_exported_by_another_process(
 
         assert len(traced.spans) == 2 * len(first)
         assert traced.by_id() == first
+
+
+async def test_the_answer_of_a_process_without_traces_ends_a_span(
+    traced: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with TestApp([hotel]) as app:
+        app.model.replies(call("cancel", room=4), "Cancelled.")
+        run = RunId.parse((await app.run(hotel, "Cancel room 4", principal="ann")).id)
+        services = app.session.services
+        assert isinstance(services.traces, TraceExporter)
+        untraced = replace(services, traces=None)
+        (waiting,) = (await services.store.load(run.thread)).entries[-1:]
+        assert isinstance(waiting.event, ApprovalAsked)
+        await answer(untraced, run, call=waiting.event.call, approved=True, by="bob")
+
+        held = await take(services, run)
+        await drive(services, held, NullListener())
+        await asyncio.to_thread(services.traces.sink.flush)
+
+    spans = traced.by_id()
+    assert "wait approval" in {span.name for span in spans.values()}
+    assert len({span.name for span in spans.values()}) == 5
 
 
 async def make_due(services: Services) -> None:

@@ -10,18 +10,31 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from typing import cast
 
-from twelvefold.core import CallId, Entry, RunId, RunStarted, Store, Thread, TraceExport
-from twelvefold.core.trace_ids import RunTrace, SpanContext, call_span, reply_span, trace_of
+from twelvefold.core import (
+    ApprovalAnswered,
+    CallId,
+    Entry,
+    OutcomeSettled,
+    RunId,
+    RunStarted,
+    Store,
+    Thread,
+    TraceExport,
+)
+from twelvefold.core.trace_ids import SpanContext, call_span, reply_span, trace_of
 from twelvefold.errors import NotFound, ServiceFault
 from twelvefold.observe import gen_ai
 from twelvefold.observe.log import get_logger
 from twelvefold.observe.run_spans import RunSpans, Span
 from twelvefold.observe.span_content import SpanContent
-from twelvefold.services.traces.otlp import SpanSink, as_current, current_span
+from twelvefold.services.traces.otlp import CurrentSpan, SpanSink, current_span
 from twelvefold.services.traces.receipts import Receipt
 
 log = get_logger(__name__)
+_ANSWERS = (ApprovalAnswered, OutcomeSettled)
+"""Entries that a command writes for a process that goes on with the run."""
 LOST_AFTER_S = 24 * 3600.0
 """Spans that no collector took for so long are given up."""
 
@@ -46,13 +59,12 @@ BATCH_SIZE = 50
 class HeldTrace:
     """Implements `twelvefold.engine.HeldTrace`."""
 
-    def __init__(self, exporter: "TraceExporter", trace: RunTrace, spans: RunSpans) -> None:
+    def __init__(self, exporter: "TraceExporter", spans: RunSpans, name: str) -> None:
         self._exporter = exporter
-        self._trace = trace
+        self._trace = spans.trace
         self._spans = spans
-        name = f"{gen_ai.OPERATION_INVOKE_AGENT} {spans.workflow}"
-        self._flags = exporter.sink.flags(trace, name)
-        self._receipt = exporter.receipt(trace.run)
+        self._flags = exporter.sink.flags(spans.trace, name)
+        self._receipt = exporter.receipt(spans.trace.run)
 
     @property
     def is_sampled(self) -> bool:
@@ -69,11 +81,14 @@ class HeldTrace:
         return self._current(call_span(self._trace.run, call))
 
     def _current(self, span: str) -> AbstractContextManager[None]:
-        return as_current(SpanContext(self._trace.trace, span, self._flags))
+        return CurrentSpan(SpanContext(self._trace.trace, span, self._flags))
 
     def record(self, entries: Sequence[Entry]) -> None:
-        new = [entry for entry in entries if entry.position > self._spans.position]
-        self.emit(self._spans.add(new))
+        self.emit(self.add([one for one in entries if one.position > self._spans.position]))
+
+    def add(self, entries: Sequence[Entry]) -> Sequence[Span]:
+        """Return the spans that these entries complete."""
+        return self._spans.add(entries)
 
     def emit(self, spans: Sequence[Span]) -> None:
         """Queue spans, if the trace is sampled."""
@@ -101,18 +116,23 @@ class TraceExporter:
         self._task: asyncio.Task[None] | None = None
 
     def hold(self, run: RunId, thread: Thread) -> HeldTrace:
-        held, spans = self._open(run, thread.latest)
+        held = self._open(run, thread.latest[0])
+        last_us = thread.latest[-1].at_us
+        earlier = held.add([entry for entry in thread.latest if entry.at_us != last_us])
+        last = [entry for entry in thread.latest if entry.at_us == last_us]
+        spans = held.add(last)
         if thread.interrupted:
-            held.emit(spans)
+            held.emit([*earlier, *spans])
+        elif any(isinstance(entry.event, _ANSWERS) for entry in last):
+            held.emit(spans)  # the process that wrote the answer may have no traces
         return held
 
-    def _open(self, run: RunId, entries: Sequence[Entry]) -> tuple[HeldTrace, Sequence[Span]]:
-        """Return the trace of a run, and the spans of its entries so far."""
-        started = next(e.event for e in entries if isinstance(e.event, RunStarted))
-        trace = trace_of(run, started)
-        made = RunSpans(trace, SpanContent() if self.sink.captures_content else None)
-        spans = made.add(entries)
-        return HeldTrace(self, trace, made), spans
+    def _open(self, run: RunId, first: Entry) -> HeldTrace:
+        """Return the trace of a run that begins with this entry."""
+        started = cast("RunStarted", first.event)
+        content = SpanContent() if self.sink.captures_content else None
+        made = RunSpans(trace_of(run, started), content)
+        return HeldTrace(self, made, f"{gen_ai.OPERATION_INVOKE_AGENT} {started.workflow}")
 
     def caller(self) -> str:
         return current_span()
@@ -179,13 +199,9 @@ class TraceExporter:
         except NotFound:  # it was deleted
             await self._store.remove_trace_exports([export])
             return
-        entries = [
-            entry
-            for entry in record.entries
-            if entry.run == run.ordinal and entry.position <= position
-        ]
-        held, spans = self._open(run, entries)
-        held.emit(spans)
+        entries = [one for one in record.entries if one.run == run.ordinal]
+        held = self._open(run, entries[0])
+        held.emit(held.add([one for one in entries if one.position <= position]))
         held.rest(position)
         if not held.is_sampled:
             await self._store.remove_trace_exports([export])

@@ -7,8 +7,7 @@ down or hangs delays no run.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import context as otel_context
@@ -42,6 +41,9 @@ CLOSE_S = 2.0
 """How long the end of a process waits for a collector. What it lacks is exported later."""
 _RECEIPT = "twelvefold_receipt"
 _KINDS = {"internal": otel.SpanKind.INTERNAL, "client": otel.SpanKind.CLIENT}
+_FEW = 32
+"""So many attributes are within the limit, unless an operator has set a lower one."""
+_UNSET, _ERROR = Status(), Status(StatusCode.ERROR)
 _CONTENT_IN_SPANS = ("true", "span_only", "span_and_event")
 _exporting = threading.local()
 
@@ -79,7 +81,7 @@ class SpanSink:
             resource=self._resource,
             attributes=self._attributes(span),
             kind=_KINDS[span.kind],
-            status=Status(StatusCode.ERROR) if span.error else Status(),
+            status=_ERROR if span.error else _UNSET,
             start_time=span.start_us * 1_000,
             end_time=span.end_us * 1_000,
             instrumentation_scope=self._scope,
@@ -87,13 +89,15 @@ class SpanSink:
         vars(readable)[_RECEIPT] = receipt
         self._processor.on_end(readable)
 
-    def _attributes(self, span: Span) -> BoundedAttributes:
-        error = {gen_ai.ERROR_TYPE: span.error} if span.error else {}
-        return BoundedAttributes(
-            self._limits.max_span_attributes,
-            {**span.attributes, **error},
-            max_value_len=self._limits.max_span_attribute_length,
-        )
+    def _attributes(self, span: Span) -> Mapping[str, Any]:
+        given: dict[str, Any] = span.attributes
+        if span.error:
+            given[gen_ai.ERROR_TYPE] = span.error
+        limits = self._limits
+        if limits.max_span_attribute_length is None and len(given) <= _FEW:
+            return given
+        length = limits.max_span_attribute_length
+        return BoundedAttributes(limits.max_span_attributes, given, max_value_len=length)
 
     def flush(self) -> None:
         """Export what is queued now. Blocks as long as the collector does."""
@@ -107,16 +111,24 @@ class SpanSink:
         thread.join(CLOSE_S)
 
 
-@contextmanager
-def as_current(span: SpanId) -> Iterator[None]:
-    """Make a span the current one of OpenTelemetry, and the one of `current_traceparent`."""
-    here = otel.set_span_in_context(otel.NonRecordingSpan(_context(span)))
-    token, own = otel_context.attach(here), TRACEPARENT.set(str(span))
-    try:
-        yield
-    finally:
-        TRACEPARENT.reset(own)
-        otel_context.detach(token)
+class CurrentSpan:
+    """Makes a span the current one of OpenTelemetry, and the one of `current_traceparent`.
+
+    A class: a generator takes longer than what it does.
+    """
+
+    __slots__ = ("_own", "_span", "_token")
+
+    def __init__(self, span: SpanId) -> None:
+        self._span = span
+
+    def __enter__(self) -> None:
+        here = otel.set_span_in_context(otel.NonRecordingSpan(_context(self._span)))
+        self._token, self._own = otel_context.attach(here), TRACEPARENT.set(str(self._span))
+
+    def __exit__(self, *_: object) -> None:
+        TRACEPARENT.reset(self._own)
+        otel_context.detach(self._token)
 
 
 def current_span() -> str:
