@@ -36,6 +36,7 @@ from twelvefold.core.ports.run_records import (
     WaitingWork,
 )
 from twelvefold.core.ports.runs import RunStore
+from twelvefold.core.ports.shares import ShareStore, TokenGrant, owner_of
 from twelvefold.core.ports.sql import (
     BlockingWait,
     ReadOnly,
@@ -109,6 +110,7 @@ __all__ = [
     "Schema",
     "Segment",
     "SentSignal",
+    "ShareStore",
     "SignalKey",
     "StatisticsStore",
     "StepTransaction",
@@ -117,6 +119,7 @@ __all__ = [
     "SyncTransaction",
     "ThreadHead",
     "ThreadRecord",
+    "TokenGrant",
     "ToolReadOnly",
     "ToolSpec",
     "TraceExport",
@@ -129,6 +132,7 @@ __all__ = [
     "WaitingWork",
     "WakeUpSubscription",
     "WakeUps",
+    "owner_of",
 ]
 
 
@@ -138,6 +142,7 @@ class Store(
     QueueStore,
     WaitStore,
     KeyStore,
+    ShareStore,
     OutboxStore,
     OperationStore,
     MaintenanceStore,

@@ -10,6 +10,7 @@ from twelvefold.services.store.sql.queue import Queue
 from twelvefold.services.store.sql.releases import Releases
 from twelvefold.services.store.sql.retention import Retention
 from twelvefold.services.store.sql.runs import Runs
+from twelvefold.services.store.sql.shares import Shares
 from twelvefold.services.store.sql.statistics import Statistics
 from twelvefold.services.store.sql.steps import Steps
 from twelvefold.services.store.sql.traces import Traces
@@ -21,6 +22,7 @@ class SQLStore(
     Runs,
     Waits,
     Keys,
+    Shares,
     Outbox,
     Queue,
     Releases,

@@ -10,7 +10,7 @@ from alembic import op
 from twelvefold.services.store.migrations.ddl import create_tables, reject_foreign_tables
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 
 TABLES = (
     """
