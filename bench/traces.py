@@ -59,7 +59,7 @@ async def rounds(server_url: str, runs: int, count: int) -> tuple[list[float], l
 
 
 def traced(collector: Collector) -> dict[str, str]:
-    return {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "1000"}
+    return collector.environ(OTEL_BSP_SCHEDULE_DELAY="1000")
 
 
 def table(off: Sequence[float], on: Sequence[float]) -> str:

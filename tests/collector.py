@@ -58,6 +58,7 @@ class Collector:
         """Return the variables of a process that exports to this collector, soon."""
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.url,
+            "OTEL_METRICS_EXPORTER": "none",
             "OTEL_BSP_SCHEDULE_DELAY": "50",
             **more,
         }

@@ -217,6 +217,7 @@ def _build_append(
     status: RunStatus = "running",
     of_children: Usage = NO_USAGE,
 ) -> Append:
+    trace = held_trace(services, held)
     has_cost = bool(replies) or status != "running" or of_children != NO_USAGE
     return Append(
         held.lease,
@@ -230,6 +231,7 @@ def _build_append(
         parent=RunId.parse(held.thread.parent) if held.thread.parent else None,
         principal=held.thread.principal,
         workflow=held.thread.workflow,
+        traced=trace is not None and trace.is_sampled,
     )
 
 
@@ -259,8 +261,7 @@ async def _append(
     timeout_s: float | None,
 ) -> HeldRun:
     tried: list[Sequence[Event]] = []
-    if trace := held_trace(services, held):
-        change = replace(change, traced=trace.is_sampled)
+    trace = held_trace(services, held)
     entries = await services.retry(
         lambda: _commit_once(services, held.held_lease, change, body, tried), timeout_s
     )
