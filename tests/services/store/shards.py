@@ -16,6 +16,7 @@ KEYS = {
     "deltas": "thread_id",
     "outbox": "id",
     "idempotency_keys": "thread_id",
+    "trace_exports": "thread_id",
 }
 """The column of each sharded table whose first digits are the family."""
 LOOKUPS = {"idempotency_keys": ("request_key", "principal")}

@@ -59,6 +59,7 @@ from twelvefold.core.ports.thread_records import (
     ThreadRecord,
 )
 from twelvefold.core.ports.threads import ThreadStore
+from twelvefold.core.ports.traces import TraceExport, TraceStore
 from twelvefold.core.ports.usage import (
     FindPrice,
     UsageFilter,
@@ -132,6 +133,8 @@ __all__ = [
     "TokenGrant",
     "ToolReadOnly",
     "ToolSpec",
+    "TraceExport",
+    "TraceStore",
     "Transaction",
     "UsageFilter",
     "UsageGroup",
@@ -163,6 +166,7 @@ class Store(
     StatisticsStore,
     ProcessStore,
     UsageStore,
+    TraceStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.

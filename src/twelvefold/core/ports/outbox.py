@@ -71,13 +71,17 @@ class OutboxStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail to send. `id` makes its Message-ID, so that a mail that is sent twice is one mail."""
+    """A mail to send. `id` makes its Message-ID, so that a mail that is sent twice is one mail.
+
+    `traceparent` names the span of the call that sent it, "" without traces.
+    """
 
     id: str
     to: str
     subject: str
     text: str
     html: str = ""
+    traceparent: str = ""
 
 
 class Mailer(Protocol):

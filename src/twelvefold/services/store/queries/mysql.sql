@@ -42,3 +42,9 @@ VALUES (:workflow, :day, :principal, :runs, :failed, :input_tokens, :output_toke
 -- version_table: 0 rows mean that no migration has run
 SELECT table_name AS name FROM information_schema.tables
  WHERE table_schema = DATABASE() AND table_name = 'twelvefold_version'
+
+-- add_trace_export: the spans of a run up to a position; a repetition changes nothing. The process that
+-- adds it has a minute to export them
+INSERT INTO trace_exports (thread_id, ordinal, position, created_at, due_at)
+VALUES (:thread, :ordinal, :position, {now_us}, {now_us} + 60000000)
+    ON DUPLICATE KEY UPDATE ordinal = ordinal

@@ -80,6 +80,9 @@ DELETE FROM idempotency_keys WHERE created_at <= {now_us} - 86400000000 {at_most
 DELETE FROM outbox
  WHERE thread_id = '' AND (sent_at < :before_us OR dead_at < :before_us) {at_most}
 
+-- delete_old_trace_exports: no process with traces has exported these spans
+DELETE FROM trace_exports WHERE created_at < :before_us {at_most}
+
 -- delete_old_signals: events of 30 days ago that no run in progress waits for
 DELETE FROM signals
  WHERE created_at <= {now_us} - 2592000000000
