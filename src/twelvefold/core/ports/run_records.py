@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from msgspec import Struct
+
 from twelvefold.core.events import FinalStatus, Usage
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 
@@ -11,8 +13,7 @@ RunStatus = Literal["queued", "running", "waiting"] | FinalStatus
 OVER: tuple[FinalStatus, ...] = ("completed", "incomplete", "failed", "cancelled")
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """The user or service that a run acts for; it comes from the API key, never from the model.
 
     A tool receives it through a parameter of this type, which the model does not see.
@@ -46,8 +47,7 @@ class CallKey(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True):
     """The right to write to a run; a token that another process has replaced writes nothing."""
 
     run: RunId
@@ -90,8 +90,7 @@ class WaitingWork(NamedTuple):
     mail_is_due: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotentRequest:
+class IdempotentRequest(Struct, frozen=True):
     """A request that may be repeated: its Idempotency-Key, and the SHA-256 of its body."""
 
     key: str
@@ -160,8 +159,7 @@ NO_CONDITION = WaitCondition()
 """Only a person continues the run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(Struct, frozen=True):
     """The changes of one step's commit: `adds` entries after `head`, and the run's row.
 
     `status` "running" keeps the lease and extends it to `lease_s`, if the step took long; any other
