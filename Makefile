@@ -117,7 +117,7 @@ audit: $(READY) ## look up known vulnerabilities of the locked packages at PyPI 
 
 lock: $(READY) ## resolve the dependencies again (UPGRADE=1: newest versions)
 	$(COMPILE) --group dev --all-extras --output-file requirements.txt pyproject.toml
-	$(COMPILE) --extra rabbitmq --constraint requirements.txt --output-file requirements-runtime.txt pyproject.toml
+	$(COMPILE) --extra otel --extra rabbitmq --constraint requirements.txt --output-file requirements-runtime.txt pyproject.toml
 	$(COMPILE) --output-file tests/conformance/python/requirements.txt tests/conformance/python/requirements.in
 	$(COMPILE) --output-file tests/conformance/litellm/requirements.txt tests/conformance/litellm/requirements.in
 	$(COMPILE) --output-file tests/conformance/semantic_kernel/requirements.txt tests/conformance/semantic_kernel/requirements.in

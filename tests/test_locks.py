@@ -30,8 +30,9 @@ def test_what_runs_is_what_was_tested() -> None:
 def test_what_runs_is_what_the_package_needs_and_no_tool() -> None:
     named = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = named["project"]["optional-dependencies"]
-    # The image has RabbitMQ's client. A team that has Celery installs Twelvefold beside it.
-    needed = [*named["project"]["dependencies"], *extras["rabbitmq"]]
+    # The image has RabbitMQ's client and OpenTelemetry. A team that has Celery installs Twelvefold
+    # beside it.
+    needed = [*named["project"]["dependencies"], *extras["rabbitmq"], *extras["otel"]]
     tools = named["dependency-groups"]["dev"]
     runtime = pins("requirements-runtime.txt").keys()
 

@@ -77,3 +77,40 @@ def test_the_help_describes_the_scopes(tw: Twelvefold) -> None:
     assert "answer requests for approval and the questions of tools" in done.out
     assert "send events to runs" in done.out
     assert tw("keys", "create", "bot", "--scope", "root").status == 2
+
+
+def test_a_key_has_an_expiry_and_the_workflows_and_tools_that_it_allows(tw: Twelvefold) -> None:
+    limits = ("--expires", "90d", "--workflow", "shop", "--tool", "buy", "--tool", "buy")
+
+    assert tw("keys", "create", "bot", *limits).status == 0
+
+    (key,) = list_keys(tw)
+    assert (key["workflows"], key["tools"]) == (["shop"], ["buy"])
+    assert key["expires_at_us"] == int(str(key["created_at_us"])) + 90 * 86_400_000_000
+    assert "shop, buy" in tw("keys", "list").lines[1]
+
+
+def test_a_key_for_an_unknown_workflow_is_bad_usage(tw: Twelvefold) -> None:
+    done = tw("keys", "create", "bot", "--workflow", "spop")
+
+    assert (done.status, done.out) == (2, "")
+    assert "no workflow 'spop'; there are shop" in done.err
+
+
+def test_only_the_new_secret_is_on_standard_output(tw: Twelvefold) -> None:
+    old = tw("keys", "create", "bot").out
+
+    done = tw("keys", "rotate", "bot", "--overlap", "1d")
+
+    assert re.fullmatch(r"tw_[A-Za-z0-9_-]{43}\n", done.out)
+    assert done.out != old
+    (key,) = list_keys(tw)
+    assert f"{key['id']}: the secret before works until" in done.err
+    assert key["old_secret_until_us"] is not None
+    assert "is valid no longer" in tw("keys", "rotate", str(key["id"])).err
+
+
+def test_an_unknown_key_is_not_rotated(tw: Twelvefold) -> None:
+    done = tw("keys", "rotate", "bot")
+
+    assert (done.status, done.err) == (2, "twelvefold: no key 'bot'\n")

@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.builders import (
     asked,
@@ -250,3 +251,25 @@ def test_the_error_for_an_unknown_tool_lists_the_callers_tools() -> None:
 
     assert isinstance(rejected, RejectedCall)
     assert rejected.offered == ("look", "pay", "welcome", "guess", "get_time")
+
+
+def test_a_tool_that_the_key_does_not_allow_is_neither_offered_nor_run() -> None:
+    started = structs.replace(asked(), allowed_tools=("look",))
+    thread = thread_of(started)
+
+    rejected = validate_call(thread, WORKFLOW, open_call("pay"))
+
+    assert [one.name for one in open_tools(thread, WORKFLOW)] == ["look"]
+    assert rejected == RejectedCall(
+        "not_open",
+        "pay",
+        open_call("pay").arguments,
+        ("pay cannot be called in this run; the caller's API key does not allow it",),
+    )
+
+
+def test_an_approved_call_needs_the_permission_of_the_key_too() -> None:
+    thread = thread_of(structs.replace(asked(), allowed_tools=()))
+
+    assert why_closed(thread, pay, approved=True) is not None
+    assert why_closed(thread_of(asked()), pay, approved=True) is None

@@ -388,3 +388,16 @@ def test_the_error_for_a_parameter_without_a_schema_names_file_and_line() -> Non
         "tool price: parameter 'order' has the type Order, which has no JSON Sch"
     )
     assert f"({__file__}, line {price.function.__code__.co_firstlineno})" in message
+
+
+@pytest.mark.parametrize(
+    ("examples", "problem"),
+    [
+        ("Where is it?", r"examples is a tuple of texts, not 'Where is it\?'"),
+        (("Where is it?", " "), "an example is a text, not ' '"),
+        ((1,), "an example is a text, not 1"),
+    ],
+)
+def test_examples_are_texts(examples: Any, problem: str) -> None:
+    with pytest.raises(WorkflowError, match=f"workflow desk: {problem}"):
+        Workflow("desk", "You answer questions.", examples=examples)

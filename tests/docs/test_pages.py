@@ -41,6 +41,7 @@ NOT_RUN = {
     "docs/howto/high-availability.md": 2,
     "docs/howto/kubernetes.md": 4,
     "docs/howto/mail.md": 1,
+    "docs/howto/metrics.md": 1,
     "docs/howto/release.md": 2,
     "docs/howto/serve.md": 3,
     "docs/howto/simulation.md": 2,

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.builders import user
+from tests.builders import untimed, user
 from twelvefold.backoff import Backoff
 from twelvefold.boot.workflows import with_started
 from twelvefold.core.budget import Limits
@@ -387,7 +387,7 @@ class Stage:
         return (await self._store.load(run.thread)).entries
 
     async def journal(self, run: RunId) -> list[Event]:
-        return [entry.event for entry in await self.entries(run)]
+        return [untimed(entry.event) for entry in await self.entries(run)]
 
     async def record(self, run: RunId) -> RunRecord:
         return await self._store.run(run)

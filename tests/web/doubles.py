@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from twelvefold.boot import SCHEMA, NoModel, RandomIds
 from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
-from twelvefold.core.ports import SCOPES, ApiKey, Schema, Store
+from twelvefold.core.ports import DEFAULT_SCOPES, ApiKey, FoundKey, Schema, Store
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.app import create_app
@@ -30,7 +30,7 @@ def api_key(
     token: str = TOKEN,
     principal: str = "ann",
     id: str = "key-1",
-    scopes: tuple[str, ...] = SCOPES,
+    scopes: tuple[str, ...] = DEFAULT_SCOPES,
 ) -> ApiKey:
     return ApiKey(id, f"{principal}'s", principal, scopes, hash_of(token), created_at_us=1)
 
@@ -44,15 +44,23 @@ class Keys:
     at: Schema | None = field(default_factory=lambda: Schema(SCHEMA, SCHEMA))
     is_unavailable: bool = False
     queries: int = 0
+    touched: list[str] = field(default_factory=list)
+    now_us: int = 0
 
     async def keys(self) -> list[ApiKey]:
         self._count_query()
         return self.has
 
-    async def find_key(self, sha256: str) -> ApiKey | None:
+    async def find_key(self, sha256: str) -> FoundKey | None:
         self._count_query()
-        found = (one for one in self.has if one.sha256 == sha256 and one.id not in self.revoked)
-        return next(found, None)
+        for one in self.has:
+            if sha256 in (one.sha256, one.old_sha256) and one.id not in self.revoked:
+                end_us = one.end_us(sha256)
+                return FoundKey(one, None if end_us is None else end_us - self.now_us)
+        return None
+
+    async def touch_key(self, id: str) -> None:
+        self.touched.append(id)
 
     async def schema(self) -> Schema | None:
         self._count_query()

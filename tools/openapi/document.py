@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from tools.openapi.examples import EVENTS, EXAMPLES
-from tools.openapi.operations import OPERATIONS, PARAMETERS, Json, Operation
+from tools.openapi.operation import PARAMETERS, Json, Operation
+from tools.openapi.operations import OPERATIONS
 from twelvefold.web.schemas.chat_messages import AssistantMessage
 from twelvefold.web.schemas.decode import OpenObject, RequestObject, Variants
 from twelvefold.web.schemas.items import InputItem
@@ -94,6 +95,7 @@ def _operation(one: Operation) -> Json:
     about: Json = {
         "operationId": one.id,
         "summary": one.summary,
+        "tags": [one.tag],
         "description": one.description or None,
         "security": [] if one.public else None,
         "parameters": parameters or None,

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from tools.openapi.admin_examples import ADMIN_EXAMPLES
 from twelvefold.web.schemas import objects
 from twelvefold.web.schemas.answers import AnswerQuestion
 from twelvefold.web.schemas.chat_completions import CreateChatCompletion
@@ -109,6 +110,7 @@ _MODEL = {
     "created": 0,
     "owned_by": "twelvefold",
     "accepts": ["image", "file"],
+    "examples": ["Sign me up for PY-101, please."],
 }
 _COMPLETION = {
     "id": f"chatcmpl-{_ID}1",
@@ -161,6 +163,7 @@ def _listed(*data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
+    **ADMIN_EXAMPLES,
     CreateResponse: {
         "model": "enrolment",
         "input": _QUESTION,

@@ -1,11 +1,7 @@
 """The operations of the API: paths, parameters, bodies and answers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import msgspec
-
+from tools.openapi.admin_operations import ADMIN_OPERATIONS
+from tools.openapi.operation import BOOLEAN, Operation
 from twelvefold.web.schemas import objects
 from twelvefold.web.schemas.answers import AnswerQuestion
 from twelvefold.web.schemas.chat_completions import CreateChatCompletion
@@ -15,11 +11,9 @@ from twelvefold.web.schemas.conversations import (
     ForkConversation,
     UpdateConversation,
 )
-from twelvefold.web.schemas.decode import RequestObject
 from twelvefold.web.schemas.responses import CreateResponse
 from twelvefold.web.schemas.signals import SendSignal
 
-Json = dict[str, Any]
 OWN = "Not part of the OpenAI API; the page uses it."
 ANSWERS = (
     "Not part of the OpenAI API. Answers the question of `Ask`, also if it asks another principal "
@@ -31,47 +25,6 @@ SIGNALS = (
     "scope `signal`. The first delivery of a key counts; `first` is false for a later "
     "one, which changes nothing."
 )
-BOOLEAN, STRING = {"type": "boolean"}, {"type": "string"}
-PARAMETERS: Mapping[str, Json] = {
-    "response_id": {"in": "path", "required": True, "schema": STRING},
-    "conversation_id": {"in": "path", "required": True, "schema": STRING},
-    "item_id": {"in": "path", "required": True, "schema": STRING},
-    "model": {"in": "path", "required": True, "schema": STRING},
-    "limit": {
-        "in": "query",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
-    },
-    "order": {
-        "in": "query",
-        "schema": {"type": "string", "enum": ["asc", "desc"], "default": "desc"},
-    },
-    "after": {
-        "in": "query",
-        "schema": STRING,
-        "description": "The id of the last item of the page before.",
-    },
-    "include": {
-        "in": "query",
-        "schema": {"type": "array", "items": STRING},
-        "description": "Accepted for compatibility; changes nothing.",
-    },
-    "Twelvefold-Tool-Items": {
-        "in": "header",
-        "schema": {"type": "string", "enum": ["mcp_call", "function", "hidden"]},
-        "description": (
-            "How to show the server's tool calls, in place of the setting TOOL_ITEMS. "
-            "A response keeps the value that it was created with."
-        ),
-    },
-    "Idempotency-Key": {
-        "in": "header",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-        "description": (
-            "The server carries out a request once, however often it arrives "
-            "within 24 hours with the same key and body."
-        ),
-    },
-}
 STREAM = {"name": "stream", "in": "query", "schema": BOOLEAN}
 OBFUSCATION = {"name": "include_obfuscation", "in": "query", "schema": BOOLEAN}
 STARTING_AFTER = {
@@ -100,27 +53,9 @@ MAX_ENTRIES = {
 PAGE = ("limit", "order", "after")
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one path. `parameters` are names in PARAMETERS, or parameters themselves."""
-
-    method: str
-    path: str
-    id: str
-    summary: str
-    answer: type[msgspec.Struct]
-    errors: Sequence[int] = ()
-    body: type[RequestObject] | None = None
-    parameters: Sequence[str | Json] = ()
-    description: str = ""
-    body_required: bool = True
-    streams: bool = False
-    public: bool = False
-
-
 RESPONSE = "/v1/responses/{response_id}"
 CONVERSATION = "/v1/conversations/{conversation_id}"
-OPERATIONS = (
+OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "post",
         "/v1/responses",
@@ -326,4 +261,5 @@ OPERATIONS = (
         public=True,
     ),
     Operation("get", "/version", "version", "The running release", objects.Version, public=True),
+    *ADMIN_OPERATIONS,
 )

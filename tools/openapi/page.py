@@ -6,7 +6,7 @@ from typing import Any
 
 from tools.markdown import code, page, table
 from tools.openapi.document import PREFIX, document, text_of
-from tools.openapi.operations import Json
+from tools.openapi.operation import Json
 
 INTRODUCTION = """\
 Every endpoint with its parameters, its body and its answer, and then every object.

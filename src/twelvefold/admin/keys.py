@@ -2,19 +2,43 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from twelvefold.boot import now_us
-from twelvefold.core import SCOPES, ApiKey, Store
-from twelvefold.errors import DuplicateRow, RequestError
+from twelvefold.core import SCOPES, ApiKey, Store, Workflow
+from twelvefold.engine import Services
+from twelvefold.errors import DuplicateRow, NotFound, RequestError
+from twelvefold.observe.log import get_logger
 
+log = get_logger(__name__)
 PREFIX = "tw_"
 """Identifies a leaked key in a log or a commit, for people and secret scanners."""
 KEY_BYTES = 32
+SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """How a key is limited beside its scopes; None: not at all.
+
+    `expires_s` is from now on. `workflows` and `tools` are the names of those that it allows.
+    """
+
+    expires_s: float | None = None
+    workflows: tuple[str, ...] | None = None
+    tools: tuple[str, ...] | None = None
+
+
+NO_LIMITS = KeyLimits()
 
 
 async def create_key(
-    store: Store, name: str, principal: str, scopes: Sequence[str]
+    store: Store,
+    name: str,
+    principal: str,
+    scopes: Sequence[str],
+    limits: KeyLimits = NO_LIMITS,
 ) -> tuple[str, ApiKey]:
     """Create a key; return its token, which is not stored, and its record.
 
@@ -22,15 +46,17 @@ async def create_key(
     """
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
         raise RequestError(f"no scope {unknown[0]!r}; there are {', '.join(SCOPES)}")
-    token = PREFIX + secrets.token_urlsafe(KEY_BYTES)
+    token, now = _new_token(), now_us()
     key = ApiKey(
         id=f"key_{secrets.token_hex(8)}",
         name=name,
         principal=principal,
         scopes=tuple(scope for scope in SCOPES if scope in scopes),
-        # A fast hash is enough: 256 random bits cannot be guessed.
-        sha256=hashlib.sha256(token.encode()).hexdigest(),
-        created_at_us=now_us(),
+        sha256=_hash_of(token),
+        created_at_us=now,
+        expires_at_us=_expiry_us(now, limits.expires_s),
+        workflows=limits.workflows,
+        tools=limits.tools,
     )
     try:
         await store.add_key(key)
@@ -38,4 +64,79 @@ async def create_key(
         raise RequestError(
             f"a key {name!r} exists; revoke it first, or choose another name"
         ) from None
+    log.info("key_created", key=key.id, principal=principal, scopes=" ".join(key.scopes))
     return token, key
+
+
+async def check_limits(services: Services, limits: KeyLimits) -> None:
+    """Check the limits of a new key.
+
+    Raises RequestError for a workflow or a tool that this release does not have, and
+    MigrationUnfinished while processes of an older release, which would not apply the limits, may
+    work on the database.
+    """
+    if limits == NO_LIMITS:
+        return
+    await services.gate.check("an API key with an expiry or with allowed workflows or tools")
+    workflows = services.workflows
+    _check_names("workflow", limits.workflows, services.offered)
+    _check_names("tool", limits.tools, _tool_names(workflows.values()))
+
+
+async def rotate_key(
+    services: Services, name: str, *, overlap_s: float = 0.0, expires_s: float | None = None
+) -> tuple[str, ApiKey]:
+    """Give a key a new secret; return it, and the key's new record.
+
+    The secret before works for `overlap_s` more; one of an earlier rotation ends. `expires_s`: the
+    key expires then; None: as before. `name` may be its id. Raises NotFound, RequestError if the
+    key has expired and would stay so, and MigrationUnfinished as `check_limits` does.
+    """
+    await services.gate.check("an API key with two secrets")
+    key = await find_key(services.store, name)
+    token, now = _new_token(), now_us()
+    expires_at_us = key.expires_at_us if expires_s is None else _expiry_us(now, expires_s)
+    if expires_at_us is not None and expires_at_us <= now:
+        raise RequestError(f"key {key.name!r} has expired; give it another expiry")
+    await services.store.rotate_key(
+        key.id, _hash_of(token), overlap_us=int(overlap_s * SECOND_US), expires_at_us=expires_at_us
+    )
+    log.info("key_rotated", key=key.id, principal=key.principal, overlap_s=overlap_s)
+    return token, await find_key(services.store, key.id)
+
+
+async def revoke_key(store: Store, id: str) -> None:
+    """Revoke a key; may be repeated. Raises NotFound."""
+    await store.revoke_key(id)
+    log.info("key_revoked", key=id)
+
+
+async def find_key(store: Store, name: str) -> ApiKey:
+    """Return the key with this name or id that is not revoked. Raises NotFound."""
+    for key in await store.keys():
+        if key.revoked_at_us is None and name in (key.id, key.name):
+            return key
+    raise NotFound(f"no key {name!r}")
+
+
+def _new_token() -> str:
+    return PREFIX + secrets.token_urlsafe(KEY_BYTES)
+
+
+def _hash_of(token: str) -> str:
+    """Return the hash of a token. A fast one is enough: 256 random bits cannot be guessed."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _expiry_us(now: int, expires_s: float | None) -> int | None:
+    return None if expires_s is None else now + int(expires_s * SECOND_US)
+
+
+def _check_names(kind: str, names: Collection[str] | None, known: Collection[str]) -> None:
+    for name in names or ():
+        if name not in known:
+            raise RequestError(f"no {kind} {name!r}; there are {', '.join(known) or 'none'}")
+
+
+def _tool_names(workflows: Collection[Workflow]) -> list[str]:
+    return list(dict.fromkeys(tool.name for one in workflows for tool in one.tools))

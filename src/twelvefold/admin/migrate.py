@@ -74,7 +74,7 @@ async def prepare(settings: Settings, services: Services) -> None:
     file = embedded_file(settings)
     if file is not None:
         await _prepare_file(settings, services, file)
-    await check_database(services.store)
+    services.gate.note(await check_database(services.store))
 
 
 async def _prepare_file(settings: Settings, services: Services, file: Path) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from twelvefold.app.heartbeat import heartbeats
 from twelvefold.boot import open_mailer
 from twelvefold.config import Settings
 from twelvefold.engine import Services
@@ -27,7 +28,8 @@ async def open_service(
     """
     async with open_web(services, settings) as web:
         if not settings.web_is_worker:
-            yield web
+            async with heartbeats(services, "web", lambda: web.executor.in_flight):
+                yield web
             return
         async with _with_worker(web, stop) as served:
             yield served
@@ -41,7 +43,10 @@ async def _with_worker(web: Web, stop: asyncio.Event) -> AsyncIterator[Web]:
     async with open_mailer(web.settings) as mailer, asyncio.TaskGroup() as group:
         worker = make_worker(web.services, web.settings, mailer, listen=web.notifier.listener)
         group.create_task(_run_worker(worker, web, stop))
-        yield replace(web, wake=worker.wake)
+        async with heartbeats(
+            web.services, "web", lambda: web.executor.in_flight + worker.in_flight
+        ):
+            yield replace(web, wake=worker.wake)
 
 
 async def _run_worker(worker: "Worker", web: Web, stop: asyncio.Event) -> None:

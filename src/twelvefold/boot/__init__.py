@@ -15,6 +15,7 @@ from twelvefold.boot.database import (
     this_release,
 )
 from twelvefold.boot.environment import RandomIds, now_us, read_environment
+from twelvefold.boot.metrics import open_metrics
 from twelvefold.boot.models import uses_default_model
 from twelvefold.boot.services import (
     NoModel,
@@ -40,6 +41,7 @@ __all__ = [
     "now_us",
     "open_broker",
     "open_mailer",
+    "open_metrics",
     "open_services",
     "read_environment",
     "release_of",

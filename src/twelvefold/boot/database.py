@@ -46,10 +46,11 @@ def database_name(settings: Settings) -> str:
     return unquote(urlsplit(settings.database_url).path.strip("/"))
 
 
-async def check_database(store: Store) -> None:
-    """Raise SettingsError with all reasons why this release cannot work with the database.
+async def check_database(store: Store) -> Schema | None:
+    """Return the state of the database's schema.
 
-    Raises StoreUnavailable if the database does not respond.
+    Raises SettingsError with all reasons why this release cannot work with the database, and
+    StoreUnavailable if the database does not respond.
     """
     try:
         problems, schema = await store.check(), await store.schema()
@@ -59,6 +60,7 @@ async def check_database(store: Store) -> None:
         problems.append(problem)
     if problems:
         raise SettingsError(*(f"DATABASE_URL: {problem}" for problem in problems))
+    return schema
 
 
 def schema_problem(schema: Schema | None) -> str | None:

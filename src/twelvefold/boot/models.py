@@ -170,6 +170,12 @@ def prices_of(profiles: Mapping[str, ModelProfile]) -> dict[str, Price]:
     return {name: one.price for name, one in profiles.items() if one.price is not None}
 
 
+def model_names(settings: Settings) -> dict[str, str]:
+    """Return the names of the models for people: that of OPENAI_MODEL, and those in MODELS."""
+    default = settings.openai_model if settings.model_base_url else "demo"
+    return {DEFAULT_MODEL: default, **{named.name: named.name for named in settings.models}}
+
+
 def uses_default_model(workflows: Mapping[str, Workflow]) -> bool:
     """Return whether a run of one of these workflows may ask the default model."""
     return any(

@@ -74,12 +74,15 @@ A key acts for one principal and can read only that principal's data. Its scopes
   runs      start and continue conversations and runs, cancel them, delete them
   approve   answer requests for approval and the questions of tools
   signal    send events to runs of the principal that wait for them
+  admin     see and change the runs of all principals, and the outbox; for operators
 A program with `--scope runs` alone cannot approve its own calls. Only a hash of the key is stored.
 
 examples:
-  twelvefold keys create shop-web                       for the principal shop-web, all scopes
+  twelvefold keys create shop-web                       for the principal shop-web, all but admin
   twelvefold keys create ann-bot --principal ann --scope runs
+  twelvefold keys create ops --scope admin --scope approve
   OPENAI_API_KEY=$(twelvefold keys create ann)          standard output has the key only
+  twelvefold keys create clerk --workflow support --tool find_order --expires 90d
 """
 FACTORS_EPILOG = """\
 examples:

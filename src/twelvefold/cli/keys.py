@@ -1,23 +1,58 @@
-"""`twelvefold keys`: create, list and revoke API keys."""
+"""`twelvefold keys`: create, list, rotate and revoke API keys."""
 
 from collections.abc import Sequence
 
-from twelvefold.admin.keys import create_key
+from twelvefold.admin.keys import KeyLimits, check_limits, create_key, revoke_key, rotate_key
 from twelvefold.cli.command import DONE, CommandContext, command
 from twelvefold.cli.output import format_time, print_json, print_notice, print_table
-from twelvefold.core import SCOPES, ApiKey
+from twelvefold.core import DEFAULT_SCOPES, ApiKey
+
+_HEADS = (
+    *("ID", "NAME", "PRINCIPAL", "SCOPES", "ALLOWED"),
+    *("CREATED (UTC)", "LAST USED (UTC)", "EXPIRES (UTC)", "REVOKED (UTC)"),
+)
 
 
 @command()
 async def create(
-    context: CommandContext, *, name: str, principal: str | None, scopes: Sequence[str] | None
+    context: CommandContext,
+    *,
+    name: str,
+    principal: str | None,
+    scopes: Sequence[str] | None,
+    expires_s: float | None,
+    workflows: Sequence[str] | None,
+    tools: Sequence[str] | None,
 ) -> int:
     """Print a new key. Standard output has nothing else."""
-    store = context.services.store
-    token, key = await create_key(store, name, principal or name, scopes or SCOPES)
+    services = context.services
+    limits = KeyLimits(expires_s, _names(workflows), _names(tools))
+    await check_limits(services, limits)
+    chosen = scopes or DEFAULT_SCOPES
+    token, key = await create_key(services.store, name, principal or name, chosen, limits)
     print(token)
     scopes = " and ".join(key.scopes)
     print_notice(f"{key.id} acts for {key.principal}, with {scopes}; the key is not shown again")
+    return DONE
+
+
+def _names(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(dict.fromkeys(given))
+
+
+@command()
+async def rotate(
+    context: CommandContext, *, key_name: str, overlap_s: float, expires_s: float | None
+) -> int:
+    """Print a key's new secret. Standard output has nothing else."""
+    token, key = await rotate_key(
+        context.services, key_name, overlap_s=overlap_s, expires_s=expires_s
+    )
+    print(token)
+    until = (
+        f"works until {format_time(key.old_until_us)} UTC" if overlap_s else "is valid no longer"
+    )
+    print_notice(f"{key.id}: the secret before {until}; the new one is not shown again")
     return DONE
 
 
@@ -29,8 +64,7 @@ async def list_keys(context: CommandContext, *, as_json: bool) -> int:
         for key in keys:
             print_json(_key_json(key))
     else:
-        heads = ("ID", "NAME", "PRINCIPAL", "SCOPES", "CREATED (UTC)", "REVOKED (UTC)")
-        print_table(heads, map(_key_cells, keys))
+        print_table(_HEADS, map(_key_cells, keys))
     return DONE
 
 
@@ -40,7 +74,12 @@ def _key_json(key: ApiKey) -> dict[str, object]:
         "name": key.name,
         "principal": key.principal,
         "scopes": key.scopes,
+        "workflows": key.workflows,
+        "tools": key.tools,
         "created_at_us": key.created_at_us,
+        "last_used_at_us": key.last_used_at_us,
+        "expires_at_us": key.expires_at_us,
+        "old_secret_until_us": key.old_until_us,
         "revoked_at_us": key.revoked_at_us,
     }
 
@@ -51,7 +90,10 @@ def _key_cells(key: ApiKey) -> Sequence[str]:
         key.name,
         key.principal,
         ", ".join(key.scopes),
+        ", ".join((*(key.workflows or ()), *(key.tools or ()))) or "all",
         format_time(key.created_at_us),
+        format_time(key.last_used_at_us),
+        format_time(key.expires_at_us),
         format_time(key.revoked_at_us),
     )
 
@@ -59,6 +101,6 @@ def _key_cells(key: ApiKey) -> Sequence[str]:
 @command()
 async def revoke(context: CommandContext, *, key_id: str) -> int:
     """Revoke a key."""
-    await context.services.store.revoke_key(key_id)
+    await revoke_key(context.services.store, key_id)
     print(f"{key_id} is revoked")
     return DONE

@@ -11,7 +11,7 @@ from twelvefold import __version__
 from twelvefold.cli import help_texts as texts
 from twelvefold.cli.subcommands import Commands, HelpFormatter, Parser
 
-SCOPES = ("runs", "approve", "signal")
+SCOPES = ("runs", "approve", "signal", "admin")
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 SETTLEMENTS = (
     ("done", "the call happened"),
@@ -48,7 +48,7 @@ def _add_runtime_commands(commands: Commands) -> None:
     commands.add("worker", f"{cli}.worker:worker", worker, _add_worker, texts.WORKER_EPILOG)
     commands.add("runs", None, "list, show and control runs", _add_runs)
     commands.add("outbox", None, "list and retry mail", _add_outbox, texts.OUTBOX_EPILOG)
-    commands.add("keys", None, "create, list and revoke API keys", _add_keys)
+    commands.add("keys", None, "create, list, rotate and revoke API keys", _add_keys)
 
 
 def _add_admin_commands(commands: Commands) -> None:
@@ -226,6 +226,8 @@ def _add_keys(parser: Parser) -> None:
     create = "create a key and print it, once"
     commands.add("create", f"{keys}:create", create, _add_key, texts.KEYS_EPILOG)
     commands.add("list", f"{keys}:list_keys", "list all keys without their secrets", _add_json)
+    rotate = "give a key a new secret and print it, once"
+    commands.add("rotate", f"{keys}:rotate", rotate, _add_rotate)
     revoke = "revoke a key; servers apply it within seconds"
     commands.add("revoke", f"{keys}:revoke", revoke, _add_revoke)
 
@@ -243,7 +245,35 @@ def _add_key(command: Parser) -> None:
         action="append",
         choices=SCOPES,
         dest="scopes",
-        help="what the key allows; repeatable; default: all",
+        help="what the key allows; repeatable; default: all but admin",
+    )
+    _add_expires(command, "the key is refused after this time; default: never")
+    for name in ("workflow", "tool"):
+        command.add_argument(
+            f"--{name}",
+            action="append",
+            dest=f"{name}s",
+            metavar="NAME",
+            help=f"a {name} that the key allows; repeatable; default: all",
+        )
+
+
+def _add_rotate(command: Parser) -> None:
+    command.add_argument("key_name", metavar="NAME", help="the name or the id of the key")
+    command.add_argument(
+        "--overlap",
+        type=_parse_duration,
+        default=0.0,
+        dest="overlap_s",
+        metavar="1d",
+        help="how long the old secret still works; default: not at all",
+    )
+    _add_expires(command, "the key is refused after this time; default: as before")
+
+
+def _add_expires(command: Parser, summary: str) -> None:
+    command.add_argument(
+        "--expires", type=_parse_duration, dest="expires_s", metavar="90d", help=summary
     )
 
 

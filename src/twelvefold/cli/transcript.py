@@ -89,17 +89,18 @@ class Transcript:
                 self._write(f"(removed: {abbreviate(item)})\n", "dim")
             case ModelReplied():
                 self._write_reply(entry.position, event)
-            case WaitEnded(reason=reason, by=by):
-                self._write(f"  {_end_of_wait(reason, by)}\n", "dim")
-            case ApprovalAnswered(by=by, approved=approved, reason=reason):
+            case WaitEnded(reason=reason, by=by, key_id=key_id):
+                self._write(f"  {_end_of_wait(reason, _with_key(by, key_id))}\n", "dim")
+            case ApprovalAnswered(by=by, approved=approved, reason=reason, key_id=key_id):
                 word = "approved" if approved else "denied"
                 style: Style = "good" if approved else "bad"
-                self._write(f"  {word} by {_with_reason(by, reason)}\n", style)
+                self._write(f"  {word} by {_with_reason(_with_key(by, key_id), reason)}\n", style)
             case ChildAsked():
                 self._write(f"  {_asked_below(event)}\n", "bold")
-            case ChildAnswered(by=by, run=run):
-                self._write(f"  {by} answered run {run}\n", "dim")
-            case OutcomeSettled(by=by, settled=settled, result=result):
+            case ChildAnswered(by=by, run=run, key_id=key_id):
+                self._write(f"  {_with_key(by, key_id)} answered run {run}\n", "dim")
+            case OutcomeSettled(by=by, settled=settled, result=result, key_id=key_id):
+                by = _with_key(by, key_id)
                 self._write(f"  settled as {settled} by {_with_reason(by, result)}\n", "bold")
             case RunFinished():
                 self._write_end(event)
@@ -159,6 +160,11 @@ def fault_text(error: ToolError) -> str:
     place = place_text(error)
     suffix = f" ({place})" if place else ""
     return abbreviate(f"{error_text(error)}{suffix}", ERROR_CHARS)
+
+
+def _with_key(person: str, key_id: str) -> str:
+    """Return the person of an answer, with the id of the API key if it came with one."""
+    return f"{abbreviate(person)} with {key_id}" if key_id else person
 
 
 def _with_reason(text: str, reason: str) -> str:

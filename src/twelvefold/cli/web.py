@@ -8,6 +8,7 @@ import uvloop
 
 from twelvefold.app.opening import open_checked_services
 from twelvefold.app.service import open_service
+from twelvefold.boot import open_metrics
 from twelvefold.cli.command import DONE, configure
 from twelvefold.cli.gc_pauses import bound_gc_pauses
 from twelvefold.cli.signals import stop_on_signals
@@ -30,6 +31,7 @@ async def _serve_until_stopped(settings: Settings) -> int:
     with stop_on_signals(stop, settings.grace_s) as started:
         async with (
             open_checked_services(settings) as services,
+            open_metrics(settings, services),
             open_service(services, settings, stop) as web,
         ):
             started()

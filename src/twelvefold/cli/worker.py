@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import uvloop
 
+from twelvefold.app.heartbeat import heartbeats
 from twelvefold.app.opening import open_checked_services
-from twelvefold.boot import open_mailer
+from twelvefold.boot import open_mailer, open_metrics
 from twelvefold.cli.command import DONE, configure
 from twelvefold.cli.gc_pauses import bound_gc_pauses
 from twelvefold.cli.signals import stop_on_signals
@@ -25,9 +26,14 @@ def worker(environ: Mapping[str, str], *, until_idle: bool) -> int:
 async def _work_until_stopped(settings: Settings, *, until_idle: bool) -> int:
     stop = asyncio.Event()
     with stop_on_signals(stop, settings.grace_s) as started:
-        async with open_checked_services(settings) as services, open_mailer(settings) as mailer:
+        async with (
+            open_checked_services(settings) as services,
+            open_metrics(settings, services),
+            open_mailer(settings) as mailer,
+        ):
             started()
             bound_gc_pauses()
             worker = make_worker(services, settings, mailer, until_idle=until_idle)
-            await worker.run(stop)
+            async with heartbeats(services, "worker", lambda: worker.in_flight):
+                await worker.run(stop)
     return DONE

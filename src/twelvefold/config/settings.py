@@ -197,6 +197,12 @@ class Settings:
 
     host: Annotated[str, text, "the address `web` listens on"] = "127.0.0.1"
     port: Annotated[int, integer(0, 65_535), "the port `web` listens on; 0: any free port"] = 8000
+    metrics_port: Annotated[
+        int | None,
+        integer(0, 65_535),
+        "port at HOST where `web` and `worker` serve /metrics without a key; 0: any "
+        "free port; default: nothing is measured",
+    ] = None
     tls_cert: Annotated[
         str, printable, "file with the certificate chain; default: `web` serves plain HTTP"
     ] = ""

@@ -109,7 +109,7 @@ class CeleryRuns:
     async def _open_services(self) -> AsyncIterator[Services]:
         settings = self._settings or Settings.from_environ(read_environment())
         async with open_services(settings) as services:
-            await check_database(services.store)
+            services.gate.note(await check_database(services.store))
             yield services
 
     def _on_shutdown(self, **_: object) -> None:

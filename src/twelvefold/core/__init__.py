@@ -3,7 +3,7 @@
 Other packages import these names from here.
 """
 
-from twelvefold.core.budget import Limits, Price
+from twelvefold.core.budget import Limits, Price, cost_micro_usd
 from twelvefold.core.child_tool import ChildTool
 from twelvefold.core.children import ChildAnswer, limits_of, share_of
 from twelvefold.core.conversation.attachments import (
@@ -111,6 +111,7 @@ from twelvefold.core.models import (
 from twelvefold.core.output import BadOutput, OutputType, find_problems, output_of
 from twelvefold.core.owner import OWNER
 from twelvefold.core.ports import (
+    DEFAULT_SCOPES,
     OVER,
     SCOPES,
     ApiKey,
@@ -119,6 +120,8 @@ from twelvefold.core.ports import (
     CallKey,
     Claim,
     Delta,
+    FoundKey,
+    FoundRuns,
     IdempotentRequest,
     Ids,
     JournalDelta,
@@ -136,11 +139,18 @@ from twelvefold.core.ports import (
     NoSubscription,
     NoWakeUps,
     NullListener,
+    OperatedRun,
+    OutboxCount,
     OutboxMessage,
+    PoolCount,
     Principal,
+    Process,
+    ProcessKind,
     ReadOnly,
     Release,
     Row,
+    RunCount,
+    RunFilter,
     RunRecord,
     RunStatus,
     Schema,
@@ -176,6 +186,7 @@ __all__ = [
     "CONCURRENT_EFFECTS",
     "DEFAULT_MODEL",
     "DEFAULT_OPTIONS",
+    "DEFAULT_SCOPES",
     "DEFAULT_WINDOW_TOKENS",
     "FILE",
     "FILE_BYTES",
@@ -220,6 +231,8 @@ __all__ = [
     "FanOut",
     "FinalStatus",
     "Finish",
+    "FoundKey",
+    "FoundRuns",
     "IdempotentRequest",
     "Idle",
     "Ids",
@@ -251,12 +264,17 @@ __all__ = [
     "NoWakeUps",
     "NullListener",
     "OpenResources",
+    "OperatedRun",
+    "OutboxCount",
     "OutboxMessage",
     "OutcomeSettled",
     "OutcomeUnknown",
     "OutputType",
+    "PoolCount",
     "Price",
     "Principal",
+    "Process",
+    "ProcessKind",
     "ReadOnly",
     "RejectedCall",
     "Release",
@@ -264,6 +282,8 @@ __all__ = [
     "RequestOptions",
     "Resource",
     "Row",
+    "RunCount",
+    "RunFilter",
     "RunFinished",
     "RunId",
     "RunRecord",
@@ -310,6 +330,7 @@ __all__ = [
     "calls_of",
     "check_file",
     "check_image",
+    "cost_micro_usd",
     "dearest",
     "decode",
     "detect_media_type",

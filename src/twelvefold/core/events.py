@@ -151,20 +151,25 @@ class Ancestry(msgspec.Struct, frozen=True, omit_defaults=True):
     """The runs above a run that another one started.
 
     `root` is the id of the first of them, which a caller started, and `depth` counts the runs from
-    there: 1 for a child of the root. `workflow` is that of the parent.
+    there: 1 for a child of the root. `workflow` is that of the parent, and `root_workflow` that of
+    the root, "" if it is the same.
     """
 
     root: str
     depth: int
     workflow: str
     limits: ChildLimits = ChildLimits()
+    root_workflow: str = ""
 
 
 class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A caller requested a turn with `items` as the input.
 
     `parent` is the id of the run whose call `parent_call` started this one, "" if a caller did;
-    `ancestry` is None then.
+    `ancestry` is None then. `key_id` is the API key of the request, "" without one; a run that
+    another one started has the key of that one. `allowed_tools` are the names of the tools that the
+    key allows in the run and in those below it; None: all. `trace` is the `traceparent` of the
+    caller's request, "" without one; a run that another one started has that of its parent.
     """
 
     items: tuple[Item, ...]
@@ -175,6 +180,9 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     parent: str = ""
     parent_call: str = ""
     ancestry: Ancestry | None = None
+    key_id: str = ""
+    allowed_tools: tuple[str, ...] | None = None
+    trace: str = ""
 
 
 class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -195,7 +203,8 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     was complete, 0 if none was. `cuts` are the lengths of those pieces in characters; the rest of
     the text is the last piece. `attempts` are the models that were requested before, in order;
     their usage is no part of `usage`. `problems`: the text is no valid output of the workflow;
-    callers do not see it. If the reply has no calls, the model is called again.
+    callers do not see it. If the reply has no calls, the model is called again. `took_us` is how
+    long the reply took, with all attempts, in microseconds; 0: not measured.
     """
 
     items: tuple[Item, ...]
@@ -208,6 +217,7 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
     named: str = ""
     attempts: tuple[ModelAttempt, ...] = ()
     problems: tuple[str, ...] = ()
+    took_us: int = 0
 
     @property
     def total_usage(self) -> Usage:
@@ -219,11 +229,16 @@ class ModelReplied(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolSucceeded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The tool ran; the model reads `result`."""
+    """The tool ran; the model reads `result`.
+
+    `took_us` is how long the tool ran, in microseconds; 0: not measured, or the result came after a
+    wait.
+    """
 
     call: CallId
     tool: str
     result: str
+    took_us: int = 0
 
 
 class ToolError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -239,7 +254,7 @@ class ToolFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     """The call did not succeed; the model reads `message`.
 
     The rows of a transactional tool were rolled back; an effect of an idempotent or unsafe one may
-    remain. `error` is the exception of a fault, for the operator.
+    remain. `error` is the exception of a fault, for the operator. `took_us` is as in ToolSucceeded.
     """
 
     call: CallId
@@ -247,6 +262,7 @@ class ToolFailed(msgspec.Struct, frozen=True, omit_defaults=True):
     failure: Failure
     message: str
     error: ToolError | None = None
+    took_us: int = 0
 
 
 class ApprovalAsked(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -265,7 +281,8 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
 
     The run continues with `options`, if the answer was a request with options, else with those that
     it has. `background`: it continues in the background. `arguments` replace those of the model, as
-    the text of a JSON object; "" leaves them.
+    the text of a JSON object; "" leaves them. `key_id` is the API key of the answer, "" without
+    one.
     """
 
     call: CallId
@@ -275,6 +292,7 @@ class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     options: RequestOptions | None = msgspec.field(default=None, name="asked")
     background: bool = False
     arguments: str = ""
+    key_id: str = ""
 
 
 class WaitStarted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -283,7 +301,7 @@ class WaitStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     It waits for the time `until_us`, or for the event `event`, or for a person's answer to
     `question`, of the JSON Schema `schema`. `until_us` is microseconds since 1970 by the server's
     clock; an event or an answer that comes later does not count; 0: no limit. `person` may answer;
-    "": the run's principal.
+    "": the run's principal. `took_us` is how long the tool ran, in microseconds; 0: not measured.
     """
 
     call: CallId
@@ -293,6 +311,7 @@ class WaitStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     question: str = ""
     schema: Item | None = None
     person: str = ""
+    took_us: int = 0
 
 
 class ChildrenStarted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -335,9 +354,9 @@ class ChildAsked(msgspec.Struct, frozen=True, omit_defaults=True):
 class ChildAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person answered a run below this one, through this run; the answer is in that run.
 
-    `call`, `run` and `child_call` are those of the ChildAsked, `options` and `background` as in
-    ApprovalAnswered. `approved` and `reason` are of an approval; `is_approval` is false for the
-    answer to a question.
+    `call`, `run` and `child_call` are those of the ChildAsked; `options`, `background` and `key_id`
+    are as in ApprovalAnswered. `approved` and `reason` are of an approval; `is_approval` is false
+    for the answer to a question.
     """
 
     call: CallId
@@ -349,13 +368,15 @@ class ChildAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     options: RequestOptions | None = msgspec.field(default=None, name="asked")
     background: bool = False
+    key_id: str = ""
 
 
 class WaitEnded(msgspec.Struct, frozen=True, omit_defaults=True):
     """The wait of a call is over; the call's result follows.
 
     `by` sent the event or the answer. `usage` is that of the runs that the call started, which
-    counts as usage of this run; `usage_by_model` is the part of it whose model is known.
+    counts as usage of this run; `usage_by_model` is the part of it whose model is known. `key_id`
+    is that of an answer, as in ApprovalAnswered.
     """
 
     call: CallId
@@ -363,6 +384,7 @@ class WaitEnded(msgspec.Struct, frozen=True, omit_defaults=True):
     by: str = ""
     usage: Usage = Usage()
     usage_by_model: Mapping[str, Usage] = {}
+    key_id: str = ""
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -377,12 +399,16 @@ class OutcomeUnknown(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OutcomeSettled(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A person settled an unknown outcome: `done` (with `result`), `retry` it, or `failed`."""
+    """A person settled an unknown outcome: `done` (with `result`), `retry` it, or `failed`.
+
+    `key_id` as in ApprovalAnswered.
+    """
 
     call: CallId
     settled: Settlement
     by: str
     result: str = ""
+    key_id: str = ""
 
 
 class RunFinished(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -39,6 +39,8 @@ def why_closed(thread: Thread, tool: Tool, *, approved: bool = False) -> str | N
 
     `approved`: a person has approved this call, so the caller's `tool_choice` does not apply.
     """
+    if thread.allowed_tools is not None and tool.name not in thread.allowed_tools:
+        return f"{tool.name} cannot be called in this run; the caller's API key does not allow it"
     names = None if approved else thread.options.allowed_tools
     if names is not None and tool.name not in names:
         return f"{tool.name} cannot be called in this turn; the caller's tool_choice excludes it"

@@ -96,7 +96,7 @@ class Thread(msgspec.Struct, frozen=True):
     database is unknown. `child_asked`: the run below this one that a person was asked to answer
     last, unless it was answered through this run. `usage_by_model` is the part of `usage` whose
     named model the entries have. `brings_attachments`: the entries of `latest` have an image or a
-    file of the caller.
+    file of the caller. `key_id` and `allowed_tools` are those of its RunStarted.
     """
 
     history: History = msgspec.field(default_factory=lambda: History(()))
@@ -111,6 +111,7 @@ class Thread(msgspec.Struct, frozen=True):
     parent: str = ""
     parent_call: str = ""
     ancestry: Ancestry | None = None
+    key_id: str = ""
     options: RequestOptions = DEFAULT_OPTIONS
     pending: tuple[Call, ...] = ()
     reply_ended: ReplyEnd | None = None
@@ -126,6 +127,7 @@ class Thread(msgspec.Struct, frozen=True):
     interrupted: bool = False
     child_asked: ChildAsked | None = None
     brings_attachments: bool = False
+    allowed_tools: tuple[str, ...] | None = None
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -258,10 +260,12 @@ def _start_run(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
         parent=event.parent,
         parent_call=event.parent_call,
         ancestry=event.ancestry,
+        key_id=event.key_id,
         options=event.options,
         succeeded=thread.succeeded,
         refused=thread.refused,
         brings_attachments=brings_attachments(entry),
+        allowed_tools=event.allowed_tools,
     )
 
 

@@ -14,7 +14,12 @@ from twelvefold.core.instructions import Instructions, InstructionsFunction, par
 from twelvefold.core.models import Fallback, check_models
 from twelvefold.core.output import OutputType
 from twelvefold.core.ports import Transaction
-from twelvefold.core.tools.declarations import check_gates, check_opener, check_tools
+from twelvefold.core.tools.declarations import (
+    check_examples,
+    check_gates,
+    check_opener,
+    check_tools,
+)
 from twelvefold.core.tools.rendering import render_result
 from twelvefold.core.tools.tool import Tool
 from twelvefold.errors import WorkflowError
@@ -82,7 +87,8 @@ class Workflow(Generic[Output]):
     records of a file or, given None, with the workflow's own. `explain` returns what the model
     reads about a call that did not reach its tool. `resources` opens what tools take as `Resource`:
     it is entered once in a process, before the first call that needs it, and left at shutdown.
-    `children` are the workflows whose runs its tools start with `FanOut`.
+    `children` are the workflows whose runs its tools start with `FanOut`. `examples` are messages
+    that the page offers in an empty conversation.
     Raises WorkflowError if a gate names a tool that does not exist, or if a parameter of a tool has
     a type without a JSON Schema.
 
@@ -107,6 +113,7 @@ class Workflow(Generic[Output]):
     output: type[Output] | UnionType | None = None
     output_corrections: int = 2
     children: tuple["Workflow[Any]", ...] = ()
+    examples: tuple[str, ...] = ()
     by_name: Mapping[str, Tool] = field(init=False, repr=False, compare=False)
     instructions_function: InstructionsFunction | None = field(
         init=False, repr=False, compare=False
@@ -120,6 +127,7 @@ class Workflow(Generic[Output]):
                 raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
         check_models(self.name, self.model, self.models)
         check_opener(self.name, self.resources)
+        check_examples(self.name, self.examples)
         tools = check_tools(self.name, self.tools, Tool)
         by_name = {one.name: one for one in tools}
         check_gates(self.name, by_name)

@@ -165,7 +165,9 @@ class Planner:
             _options_of(thread),
             str(parent),
             call,
-            Ancestry(str(root_of(parent, thread)), self._depth, thread.workflow, limits),
+            self._ancestry(limits),
+            thread.key_id,
+            thread.allowed_tools,
         )
         try:
             check_storable(started)
@@ -175,6 +177,13 @@ class Planner:
             run, new_lease_token(), 0, thread.principal, task.workflow, services.release, True
         )
         return NewChild(new, started)
+
+    def _ancestry(self, limits: ChildLimits) -> Ancestry:
+        """Return what is above the children of this run."""
+        thread = self.thread
+        above, root = thread.ancestry, str(root_of(self.held.run, thread))
+        root_workflow = (above.root_workflow or above.workflow) if above else ""
+        return Ancestry(root, self._depth, thread.workflow, limits, root_workflow)
 
 
 def _user_message(text: str) -> Item:

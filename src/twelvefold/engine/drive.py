@@ -23,6 +23,7 @@ from twelvefold.core import (
 from twelvefold.engine.commands import cancel_children, give_back
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import LeaseRenewal
+from twelvefold.engine.measured import measured_step
 from twelvefold.engine.retry import cause_of
 from twelvefold.engine.run_driver import Outcome, RunDriver
 from twelvefold.engine.services import Services
@@ -40,6 +41,7 @@ from twelvefold.errors import (
     StoreUnavailable,
     TooLarge,
 )
+from twelvefold.observe import metrics
 from twelvefold.observe.log import bind, get_logger
 
 __all__ = ["DrainGuard", "Outcome", "drive"]
@@ -59,7 +61,7 @@ async def drive(
     is still held: a caller waits for this run, so no other process may retry it first. Raises
     StaleRun if another process continues the run. Gives the run back when cancelled.
     """
-    with bind(run=str(held.run)):
+    with bind(run=str(held.run)), metrics.driven_run():
         workflow = services.workflows.get(held.thread.workflow)
         if workflow is None:
             await give_back(services, held)
@@ -90,6 +92,8 @@ async def _drive(driver: RunDriver, fail_on_fault: bool) -> Outcome:
         if outcome := await driver.wait_until_idle():
             return outcome
         log.warning("run_taken_over", error=error)
+        if metrics.active is not None:
+            metrics.active.lease_lost()
         raise
     except BaseException as error:
         # An unexpected error may recur with each attempt. A process that stops is no failure.
@@ -151,13 +155,14 @@ async def _run_steps(driver: RunDriver) -> Outcome:
         raise CancelAsked(f"run {driver.held.run} has a cancel request")
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     cancelling = task.cancelling()
+    perform = step if metrics.active is None else measured_step
     while driver.held.status == "running":
         if task.cancelling() > cancelling:
             # A tool has caught the cancellation by the deadline or by the process's end.
             raise asyncio.CancelledError
         # The event loop may have been blocked, or a COMMIT answered late.
         await driver.held.held_lease.ensure_valid()
-        driver.held = await step(driver.services, driver.held, driver.workflow, driver.listener)
+        driver.held = await perform(driver.services, driver.held, driver.workflow, driver.listener)
     if driver.held.status == "queued":  # a cancel request was found when it was released
         await driver.cancel()
     driver.services.threads.put(driver.held.run.thread, driver.held.thread)

@@ -30,6 +30,15 @@ class Gate:
         self._is_open = False
         self._checked_at: float | None = None
 
+    @property
+    def was_open(self) -> bool:
+        """Whether it is known to be open, without a look at the database."""
+        return self._is_open
+
+    def note(self, schema: Schema | None) -> None:
+        """Take the state of the database, which was read for another reason."""
+        self._is_open = self._is_open or serves_only_new(schema)
+
     async def is_open(self) -> bool:
         """Return whether it is open. Raises StoreUnavailable."""
         now = self._monotonic()
@@ -38,6 +47,10 @@ class Gate:
             self._is_open = serves_only_new(await self._read_schema())
             self._checked_at = now
         return self._is_open
+
+    async def if_open(self, value: str) -> str:
+        """Return the value, for a field that older releases do not have; "" while it is closed."""
+        return value if value and await self.is_open() else ""
 
     async def check(self, subject: str) -> None:
         """Raise MigrationUnfinished, which names what needs the gate, unless it is open."""

@@ -45,6 +45,7 @@ from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.engine.waiting_calls import needs_person
 from twelvefold.errors import StaleRun
+from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -106,7 +107,10 @@ def apply_entries(
     if listener:
         for entry in entries:
             listener.recorded(entry)
-    return structs.replace(held, thread=held.thread.after(*entries))
+    thread = held.thread.after(*entries)
+    if metrics.active is not None:
+        metrics.active.recorded(thread.workflow, [entry.event for entry in entries])
+    return structs.replace(held, thread=thread)
 
 
 def entry_of(held: HeldRun, replied: ModelReplied) -> Entry:

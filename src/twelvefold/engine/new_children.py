@@ -1,10 +1,11 @@
 """Runs that a step starts in its own transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from twelvefold.core import NewRun, RunStarted, StepTransaction
 from twelvefold.engine.services import Services
+from twelvefold.observe import metrics
 
 
 class NewChild(NamedTuple):
@@ -20,7 +21,10 @@ def start_children(tx: StepTransaction, children: Iterable[NewChild]) -> None:
         tx.start_child(child.run, child.started)
 
 
-def notify_started(services: Services, children: Iterable[NewChild]) -> None:
-    """Notify workers of runs that a commit has queued."""
+def notify_started(services: Services, children: Sequence[NewChild]) -> None:
+    """Notify workers of runs that a commit has queued, and count them."""
+    if metrics.active is not None:
+        for child in children:
+            metrics.active.recorded(child.run.workflow, [child.started])
     for workflow in dict.fromkeys(child.run.workflow for child in children):
         services.wake_ups.run_queued(workflow)

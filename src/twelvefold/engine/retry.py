@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from twelvefold.backoff import Backoff
 from twelvefold.errors import StoreFailed, StoreUnavailable
+from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -68,6 +69,8 @@ async def retry_unavailable(
                 if pause_s is None:
                     raise
                 log.warning("store_retried", error=error)
+                if metrics.active is not None:
+                    metrics.active.retried("database")
             await asyncio.sleep(pause_s)
     except asyncio.CancelledError as cancelled:
         raise cancelled from attempts.last_error

@@ -35,10 +35,12 @@ from twelvefold.core import (
 )
 from twelvefold.engine.gate import Gate
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
+from twelvefold.engine.measured_model import MeasuredModel
 from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
 from twelvefold.engine.shares import RUN_BYTES
 from twelvefold.errors import ModelUnavailable, WorkflowError
+from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -175,11 +177,10 @@ class Services:
 
     def model_of(self, name: str) -> Model:
         """Return the model with this name. Raises ModelUnavailable if there is none."""
-        if name == DEFAULT_MODEL:
-            return self.model
-        if name not in self.models:
+        if name != DEFAULT_MODEL and name not in self.models:
             raise ModelUnavailable(f"MODELS has no model {name!r}").loggable()
-        return self.models[name]
+        model = self.model if name == DEFAULT_MODEL else self.models[name]
+        return model if metrics.active is None else MeasuredModel(name, model, metrics.active)
 
     def profile(self, model: str) -> ModelProfile:
         """Return what is known of a model; of one without settings, nothing but the defaults."""

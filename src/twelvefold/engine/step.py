@@ -43,6 +43,7 @@ from twelvefold.core import (
 from twelvefold.core.decide import decide
 from twelvefold.engine.children import Planner, may_start_children, open_planner
 from twelvefold.engine.delta_writer import DeltaWriter, HeldBackText
+from twelvefold.engine.durations import with_duration
 from twelvefold.engine.fallback import Build, request_reply, run_limits
 from twelvefold.engine.held_run import (
     CallOutcome,
@@ -113,7 +114,9 @@ async def _call_model(
         finished = RunFinished("failed", "instructions", error.sentence)
         return await _close(services, held, listener, (finished,), "failed")
     build = partial(build_request, held.thread, workflow, instructions=instructions)
-    replied = _checked(workflow, await _request_reply(services, held, workflow, build, listener))
+    began = services.monotonic()
+    reply = await _request_reply(services, held, workflow, build, listener)
+    replied = _checked(workflow, with_duration(services, reply, began))
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(entry_of(held, replied))
     decision = decide(expected, workflow, limits)

@@ -17,6 +17,7 @@ from twelvefold.web.openapi import openapi
 from twelvefold.web.page.routes import PAGE
 from twelvefold.web.probes import healthz, readyz, version
 from twelvefold.web.routes import (
+    admin,
     answers,
     chat_completions,
     conversation_items,
@@ -41,6 +42,7 @@ ROUTES: list[BaseRoute] = [
     *signals.ROUTES,
     *answers.ROUTES,
     *chat_completions.ROUTES,
+    *admin.ROUTES,
     *PAGE,
 ]
 

@@ -25,7 +25,9 @@ from twelvefold.engine import (
     run_uninterrupted,
 )
 from twelvefold.errors import MailRejected, MailUnavailable, ServiceFault
+from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
+from twelvefold.observe.metrics import MailOutcome
 from twelvefold.worker.message_lease import (
     LeaseLapsed,
     MessageLease,
@@ -178,6 +180,7 @@ class OutboxSender:
             await self._handle_failure(message, error)
         else:
             await self._record(lambda: self._store.message_sent(message))
+            _report("sent")
             log.info("mail_sent", mail=message.id, attempt=attempt)
 
     async def _handle_failure(self, message: OutboxMessage, error: Exception) -> None:
@@ -208,6 +211,7 @@ class OutboxSender:
         """Write `text`, which may quote the address, to the outbox, and log `error`."""
         await self._record(lambda: self._store.message_failed(message, text, pause_s))
         attempt = message.attempts + 1
+        _report("dead" if pause_s is None else "deferred")
         if pause_s is None:
             log.error("mail_dead", mail=message.id, attempt=attempt, error=error)
         else:
@@ -218,6 +222,11 @@ class OutboxSender:
                 error=error,
                 pause_s=round(pause_s),
             )
+
+
+def _report(outcome: MailOutcome) -> None:
+    if metrics.active is not None:
+        metrics.active.mail(outcome)
 
 
 def mail_of(message: OutboxMessage) -> Mail:

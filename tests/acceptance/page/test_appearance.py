@@ -197,6 +197,15 @@ async def test_reduced_motion_disables_animations(
     assert await chat.page.evaluate("() => document.getAnimations().length") == 0
 
 
+def link(address: str, contents: str = "", destination: str = "") -> str:
+    """Return the markup of a link; `destination` is shown after it."""
+    safe = f'title="{address}" target="_blank" rel="noopener noreferrer"'
+    element = f'<a href="{address}" {safe}>{contents or address}</a>'
+    if not destination:
+        return element
+    return f'<span>{element} <bdi class="muted">({destination})</bdi></span>'
+
+
 TEXTS = [
     ("one\ntwo\n\nthree", "<p>one\ntwo</p><p>three</p>"),
     ("- a\n- b\n  more\n\nend", "<ul><li>a</li><li>b\nmore</li></ul><p>end</p>"),
@@ -206,6 +215,39 @@ TEXTS = [
     ("```\n- open", '<pre tabindex="0"><code>- open</code></pre>'),
     ("a_b_c * d * 2*3", "<p>a_b_c * d * 2*3</p>"),
     ("<b>&amp;</b>", "<p>&lt;b&gt;&amp;amp;&lt;/b&gt;</p>"),
+    ("see <https://example.org/a>", f"<p>see {link('https://example.org/a')}</p>"),
+    (
+        "(https://example.org/a_(b)). **https://example.org/?c=d**",
+        f"<p>({link('https://example.org/a_(b)')}). "
+        f"<strong>{link('https://example.org/?c=d')}</strong></p>",
+    ),
+    (
+        '- [**The** page](https://example.org/a "Title")\n- `https://example.org`',
+        f"<ul><li>{link('https://example.org/a', '<strong>The</strong> page', 'example.org')}</li>"
+        "<li><code>https://example.org</code></li></ul>",
+    ),
+    (
+        "[Ann](mailto:ann@example.org)",
+        f"<p>{link('mailto:ann@example.org', 'Ann', 'ann@example.org')}</p>",
+    ),
+    (
+        "[https://bank.example](https://other.example/)",
+        f"<p>{link('https://other.example/', 'https://bank.example', 'other.example')}</p>",
+    ),
+]
+UNSAFE = [
+    "[a](javascript:alert(1))",
+    "[a](JaVaScRiPt:alert(1))",
+    "[a](\x01javascript:alert(1))",
+    "[a](java\tscript:alert(1))",
+    "[a](javascript&colon;alert(1))",
+    "[a](data:text/html,<script>alert(1)</script>)",
+    "[a](vbscript:x) [a](file:///etc/passwd) [a](blob:https://example.org/1)",
+    "[a](//example.org) [a](/operations) [a](#x) [a](?x) [a](../x)",
+    "[a](https://bank.example@other.example/) https://bank.example:x@other.example/",
+    "<javascript:alert(1)> <data:text/html,x>",
+    "[a](https://) https:// mailto:ann@example.org",
+    '<a href="https://example.org" onclick="alert(1)">a</a>',
 ]
 SHOW_TEXT = """async (text) => {
     const { showText } = await import(new URL("static/text.js", document.baseURI));
@@ -222,6 +264,35 @@ async def test_a_text_looks_the_same_whatever_its_deltas(site: Site, open_chat: 
     shown = [await chat.page.evaluate(SHOW_TEXT, text) for text, _ in TEXTS]
 
     assert shown == [expected for _, expected in TEXTS]
+
+
+async def test_an_unsafe_link_stays_text(site: Site, open_chat: OpenChat) -> None:
+    chat = await open_chat(site, bypass_csp=True)
+    await chat.open()
+
+    shown = [await chat.page.evaluate(SHOW_TEXT, text) for text in UNSAFE]
+
+    assert [one for one in shown if "<a " in one] == []
+
+
+async def test_a_link_opens_another_tab_that_does_not_know_the_page(
+    slow_site: Site, model: SlowModel, open_chat: OpenChat
+) -> None:
+    def reply(_: dict[str, Any]) -> list[Item]:
+        return [message(f"[The API]({slow_site.url}version)")]
+
+    chat = await open_chat(slow_site)
+    await chat.open()
+    model.rules = reply
+    await chat.send("Where is the API?")
+    await chat.wait_for_reply()
+
+    async with chat.page.expect_popup() as opened:
+        await chat.answers.get_by_role("link", name="The API").click()
+
+    other = await opened.value
+    assert other.url == f"{slow_site.url}version"
+    assert await other.evaluate("() => [window.opener, document.referrer]") == [None, ""]
 
 
 HOSTILE = """A list of **two**:

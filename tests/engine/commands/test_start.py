@@ -26,6 +26,7 @@ from twelvefold.core.events import (
 )
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import NullListener, Principal
+from twelvefold.core.thread import fold
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import (
     INPUT_BYTES,
@@ -41,6 +42,8 @@ from twelvefold.errors import (
     RequestError,
 )
 from twelvefold.services.model.scripted import calls, says
+
+WITH_KEY = RunRequest("shop", Principal("ann", "key_1"), [user("a lamp")])
 
 
 async def test_a_started_run_is_held_and_is_in_the_journal(stage: Stage) -> None:
@@ -291,3 +294,23 @@ async def test_a_run_can_start_on_a_new_fork(stage: Stage) -> None:
     assert forked.run.ordinal == 2
     assert forked.thread.history.entries == first.thread.entries[:2]
     assert (await drive(services, forked, NullListener())).status == "completed"
+
+
+async def test_a_run_has_the_key_of_its_request(stage: Stage) -> None:
+    services = stage.process()
+
+    held = await start_run(services, WITH_KEY)
+
+    assert held.thread.key_id == "key_1"
+    record = await services.store.load(held.run.thread)
+    assert fold(record.entries).key_id == "key_1"
+
+
+async def test_a_run_has_no_key_while_an_older_release_may_read_it(stage: Stage) -> None:
+    services = stage.process()
+    async with services.store.write() as tx:
+        await tx.execute("update twelvefold_releases set serves = '0003'")
+
+    held = await start_run(services, WITH_KEY)
+
+    assert held.thread.key_id == ""

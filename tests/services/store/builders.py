@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS notes (
 TABLES = (
     *("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys"),
     *("twelvefold_releases", "signals", "signal_waits", "seats", "notes"),
+    *("processes", "usage_days", "usage_principals"),
 )
 
 

@@ -22,7 +22,7 @@ LOOKUPS = {"idempotency_keys": ("request_key", "principal")}
 """Columns that find a row's shard through a lookup table."""
 UNSHARDED = {
     *("api_keys", "twelvefold_releases", "twelvefold_version", "twelvefold_migration_lock"),
-    *("signals", "signal_waits"),
+    *("signals", "signal_waits", "processes", "usage_days", "usage_principals"),
     *("information_schema.tables", "sqlite_master"),
 }
 IN_FAMILY = "forked_from"

@@ -21,14 +21,15 @@ from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store import migrate as store_migrate
 from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import HEAD, migrate, offline_sql
+from twelvefold.services.store.migrations import versions
 from twelvefold.services.store.mysql import migration_lock
 from twelvefold.services.store.sql_text import split_script
 
 TABLES = [
-    *("api_keys", "deltas", "events", "idempotency_keys", "outbox", "runs", "signal_waits"),
-    *("signals", "threads"),
+    *("api_keys", "deltas", "events", "idempotency_keys", "outbox", "processes", "runs"),
+    *("signal_waits", "signals", "threads", "usage_days", "usage_principals"),
 ]
-ALL = ["0001", "0002", "0003", "0004", "0005", HEAD]
+ALL = sorted(path.name[1:5] for path in Path(versions.__path__[0]).glob("r[0-9]*.py"))
 
 
 @pytest.fixture(

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from tests.web.doubles import BEARER, OTHER, TOKEN, Clock, Keys, api_key
 from twelvefold.config import Settings
-from twelvefold.core.ports import Principal
+from twelvefold.core.ports import DEFAULT_SCOPES, Principal
 from twelvefold.errors import SettingsError, StoreUnavailable
 from twelvefold.web.http.authentication import (
     CACHE_TTL_S,
@@ -20,12 +20,18 @@ from twelvefold.web.http.authentication import (
     hash_of,
     is_loopback,
     principal_of,
+    require_admin,
 )
 from twelvefold.web.http.errors import ApiError
 
-ANN = Caller(Principal("ann"), "key-1")
+ANN = Caller(Principal("ann"), "key-1", DEFAULT_SCOPES)
 ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound
 HOME = {"host": "localhost:8000"}
+
+
+@pytest.fixture
+def keys_clock() -> tuple[Keys, Clock]:
+    return Keys(), Clock()
 
 
 async def authenticator_for(keys: Keys) -> Authenticator:
@@ -91,6 +97,14 @@ async def test_a_key_is_cached() -> None:
     clock.now += CACHE_TTL_S + 0.1
     await authenticator.authenticate(Headers(BEARER))
     assert keys.queries == 2
+
+
+async def test_a_principal_has_the_key_of_its_request() -> None:
+    authenticator = Authenticator(Keys([api_key()]).store, is_open=False)
+
+    caller = await authenticator.authenticate(Headers(BEARER))
+
+    assert (caller.principal.id, caller.principal.key_id) == ("ann", caller.key)
 
 
 async def test_a_revoked_key_is_rejected_after_the_cache_expires() -> None:
@@ -267,6 +281,25 @@ def test_a_handler_rejects_a_request_that_was_not_authenticated() -> None:
     assert principal_of(request_of("POST", ANN)) == Principal("ann")
 
 
+@pytest.mark.parametrize(
+    ("caller", "code"),
+    [
+        (ANN, "missing_scope"),
+        (replace(ANN, scopes=("admin",), workflows=("shop",)), "workflow_not_allowed"),
+        (replace(ANN, scopes=("admin",), tools=("buy",)), "workflow_not_allowed"),
+    ],
+)
+def test_only_a_key_with_the_scope_and_without_limits_is_an_operators(
+    caller: Caller, code: str
+) -> None:
+    with pytest.raises(ApiError) as caught:
+        require_admin(request_of("GET", caller))
+
+    assert (caught.value.status, caught.value.code) == (403, code)
+    operator = replace(ANN, scopes=("admin",))
+    assert require_admin(request_of("POST", operator)) == operator
+
+
 def request_of(method: str, caller: Caller) -> Request:
     state = {"caller": caller}
     return Request({"type": "http", "method": method, "headers": [], "state": state})
@@ -282,3 +315,61 @@ async def test_a_key_is_limited_to_its_scopes() -> None:
     assert (caught.value.status, caught.value.code) == (403, "missing_scope")
     assert principal_of(request_of("POST", caller), "approve") == Principal("ann")
     assert principal_of(request_of("GET", caller)) == Principal("ann")
+
+
+async def test_an_expired_key_is_401_with_the_reason(keys_clock: tuple[Keys, Clock]) -> None:
+    keys, clock = keys_clock
+    keys.has = [replace(api_key(), expires_at_us=60_000_000)]
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+    assert await authenticator.authenticate(Headers(BEARER)) == ANN
+
+    keys.now_us = 60_000_000
+    clock.now += 60
+    error = await rejection(authenticator, BEARER)
+
+    assert (error.status, error.code) == (401, "expired_api_key")
+    assert "this API key has expired" in str(error)
+    assert error.headers["www-authenticate"] == 'Bearer realm="twelvefold"'
+
+
+async def test_a_cached_key_ends_at_its_expiry(keys_clock: tuple[Keys, Clock]) -> None:
+    keys, clock = keys_clock
+    keys.has = [replace(api_key(), expires_at_us=500_000)]
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+    await authenticator.authenticate(Headers(BEARER))
+    queries = keys.queries
+
+    clock.now += 0.4
+    await authenticator.authenticate(Headers(BEARER))
+    clock.now += 0.1
+    error = await rejection(authenticator, BEARER)
+
+    assert (error.code, keys.queries) == ("expired_api_key", queries)
+
+
+async def test_the_secret_before_a_rotation_works_until_the_overlap_ends(
+    keys_clock: tuple[Keys, Clock],
+) -> None:
+    keys, clock = keys_clock
+    rotated = replace(api_key(OTHER), old_sha256=hash_of(TOKEN), old_until_us=1_000_000)
+    keys.has = [rotated]
+    authenticator = Authenticator(keys.store, is_open=False, clock=clock)
+
+    assert await authenticator.authenticate(Headers(BEARER)) == ANN
+    clock.now += 1
+    error = await rejection(authenticator, BEARER)
+
+    assert (error.status, error.code) == (401, "expired_api_key")
+    assert "rotated" in str(error)
+    new = {"authorization": f"Bearer {OTHER}"}
+    assert (await authenticator.authenticate(Headers(new))).key == ANN.key
+
+
+async def test_a_caller_has_the_limits_of_its_key() -> None:
+    keys = Keys([replace(api_key(), workflows=("shop",), tools=("look",))])
+    authenticator = await authenticator_for(keys)
+
+    caller = await authenticator.authenticate(Headers(BEARER))
+
+    assert (caller.workflows, caller.tools) == (("shop",), ("look",))
+    assert [caller.allows_workflow(name) for name in ("shop", "desk", "")] == [True, False, True]

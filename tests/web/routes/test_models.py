@@ -32,6 +32,15 @@ async def test_models_are_listed_with_their_workflow(choice: Served) -> None:
     assert model["enum"] == ["shop", "shop/fast", "shop/careful"]
 
 
+async def test_a_model_has_the_examples_of_its_workflow(serve: Serve) -> None:
+    workflow = replace(CHOICE, examples=("Where is order 7?", "Cancel order 7."))
+    served = await serve(workflow=workflow, models={"fast": Rules(), "careful": Rules()})
+
+    for name in ("shop", "shop/fast"):
+        model = (await served.get(f"/models/{name}")).json()
+        assert model["examples"] == ["Where is order 7?", "Cancel order 7."]
+
+
 @pytest.mark.parametrize("name", ["shop/slow", "shop/", "/fast", "fast", "shop/fast/fast"])
 async def test_an_unknown_model_names_those_that_there_are(choice: Served, name: str) -> None:
     body: dict[str, Any] = {"model": name, "input": "Hi"}

@@ -7,11 +7,18 @@
 from typing import Protocol
 
 from twelvefold.core.ids import ThreadId
-from twelvefold.core.ports.keys import SCOPES, ApiKey, KeyStore
+from twelvefold.core.ports.keys import DEFAULT_SCOPES, SCOPES, ApiKey, FoundKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
 from twelvefold.core.ports.model import KnownItems, Model, ModelReply, ModelRequest, ToolSpec
+from twelvefold.core.ports.operations import (
+    FoundRuns,
+    OperatedRun,
+    OperationStore,
+    RunFilter,
+)
 from twelvefold.core.ports.outbox import Mail, Mailer, OutboxMessage, OutboxStore
+from twelvefold.core.ports.processes import Process, ProcessKind, ProcessStore
 from twelvefold.core.ports.queue import QueueStore
 from twelvefold.core.ports.run_records import (
     OVER,
@@ -39,6 +46,7 @@ from twelvefold.core.ports.sql import (
     ToolReadOnly,
     Transaction,
 )
+from twelvefold.core.ports.statistics import OutboxCount, PoolCount, RunCount, StatisticsStore
 from twelvefold.core.ports.thread_records import (
     Delta,
     JournalDelta,
@@ -53,6 +61,7 @@ from twelvefold.core.ports.waits import SentSignal, SignalKey, WaitState, WaitSt
 from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
 __all__ = [
+    "DEFAULT_SCOPES",
     "OVER",
     "SCOPES",
     "ApiKey",
@@ -61,6 +70,8 @@ __all__ = [
     "CallKey",
     "Claim",
     "Delta",
+    "FoundKey",
+    "FoundRuns",
     "IdempotentRequest",
     "Ids",
     "JournalDelta",
@@ -78,17 +89,27 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OperatedRun",
+    "OperationStore",
+    "OutboxCount",
     "OutboxMessage",
+    "PoolCount",
     "Principal",
+    "Process",
+    "ProcessKind",
+    "ProcessStore",
     "ReadOnly",
     "Release",
     "Row",
+    "RunCount",
+    "RunFilter",
     "RunRecord",
     "RunStatus",
     "Schema",
     "Segment",
     "SentSignal",
     "SignalKey",
+    "StatisticsStore",
     "StepTransaction",
     "Store",
     "SyncReadOnly",
@@ -115,7 +136,10 @@ class Store(
     WaitStore,
     KeyStore,
     OutboxStore,
+    OperationStore,
     MaintenanceStore,
+    StatisticsStore,
+    ProcessStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.

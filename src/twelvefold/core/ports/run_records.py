@@ -16,7 +16,8 @@ OVER: tuple[FinalStatus, ...] = ("completed", "incomplete", "failed", "cancelled
 class Principal(Struct, frozen=True):
     """The user or service that a run acts for; it comes from the API key, never from the model.
 
-    A tool receives it through a parameter of this type, which the model does not see.
+    A tool receives it through a parameter of this type, which the model does not see. `key_id`
+    is the API key of a request, "" without one; a tool does not get it.
 
     Example:
         from twelvefold import Principal, ReadOnly, tool
@@ -28,6 +29,7 @@ class Principal(Struct, frozen=True):
     """
 
     id: str
+    key_id: str = field(default="", compare=False)
 
 
 class CallKey(str):

@@ -159,6 +159,15 @@ def _find_cycle(tools: Mapping[str, Gated], path: tuple[str, ...]) -> tuple[str,
     return ()
 
 
+def check_examples(workflow: str, examples: object) -> None:
+    """Raise WorkflowError unless these are a tuple or a list of texts that are not empty."""
+    if not isinstance(examples, tuple | list):
+        raise WorkflowError(f"workflow {workflow}: examples is a tuple of texts, not {examples!r}")
+    for one in examples:
+        if not isinstance(one, str) or not one.strip():
+            raise WorkflowError(f"workflow {workflow}: an example is a text, not {one!r}")
+
+
 def check_opener(workflow: str, opener: object) -> None:
     """Raise WorkflowError unless it is None or a function that may return a context manager."""
     if opener is None:

@@ -51,23 +51,26 @@ async def answer(
     request: IdempotentRequest | None = None,
     claims: bool = False,
     arguments: str = "",
+    key_id: str = "",
 ) -> None:
     """Write the answer to a call that waits for approval; the run can then continue.
 
     `options` and `background` are for the rest of the run; with `options` None its first ones stay.
     `claims`: the caller claims the run at once, so no worker is woken. `arguments`, the text of a
-    JSON object, replace those of the model. Raises NotFound, TooLate if no such call waits or it
-    has expired, Conflict if the run is held, or the request was made before, RequestError if the
-    tool does not take the arguments, and MigrationUnfinished if the gate for them is closed.
+    JSON object, replace those of the model. `key_id` is the API key of the caller. Raises
+    NotFound, TooLate if no such call waits or it has expired, Conflict if the run is held, or the
+    request was made before, RequestError if the tool does not take the arguments, and
+    MigrationUnfinished if the gate for them is closed.
     """
     if arguments:
         await services.gate.check("an approval with other arguments")
+    stored_key = await services.gate.if_open(key_id)
 
     def events(waiting: Call, thread: Thread) -> tuple[Event, ...]:
         if arguments:
             _check_arguments(services, thread, waiting, arguments, approved=approved)
         answered = ApprovalAnswered(
-            waiting.id, approved, by, reason, options, background, arguments
+            waiting.id, approved, by, reason, options, background, arguments, stored_key
         )
         if approved:
             return (answered,)
@@ -104,19 +107,21 @@ async def answer_question(
     options: RequestOptions | None = None,
     request: IdempotentRequest | None = None,
     claims: bool = False,
+    key_id: str = "",
 ) -> None:
     """Write a person's answer to a question of a tool; it becomes the result of the call.
 
     `value` is a JSON value of the type that the question asks for. `principal` is the person; None
-    is an operator, who may answer for anyone. `request` and `claims` as in `answer`. Raises
-    InvalidAnswer, and the run still waits, NotFound, also if another person is asked, TooLate
-    if no such question waits or its time is over, and Conflict as `answer` does.
+    is an operator, who may answer for anyone. `request`, `claims` and `key_id` as in `answer`.
+    Raises InvalidAnswer, and the run still waits, NotFound, also if another person is asked,
+    TooLate if no such question waits or its time is over, and Conflict as `answer` does.
     """
     thread = fold((await services.retry(lambda: services.store.load(run.thread))).entries)
     asked, text = _check_answer(run, thread, call, value, principal)
+    stored_key = await services.gate.if_open(key_id)
 
     def events(waiting: Call, _: Thread) -> tuple[Event, ...]:
-        ended = WaitEnded(waiting.id, "answer", by)
+        ended = WaitEnded(waiting.id, "answer", by, key_id=stored_key)
         return ended, ToolSucceeded(waiting.id, waiting.tool, text)
 
     # The call that was checked: meanwhile the run may ask another person something else.
@@ -149,15 +154,17 @@ async def settle(
     result: str = "",
     call: CallId | None = None,
     claims: bool = False,
+    key_id: str = "",
 ) -> None:
     """Write what a person found out about a call whose outcome was unknown.
 
-    `result` is what the model reads of a call that is "done"; `claims` as in `answer`. Raises
-    NotFound, or TooLate if there is no such call.
+    `result` is what the model reads of a call that is "done"; `claims` and `key_id` as in `answer`.
+    Raises NotFound, or TooLate if there is no such call.
     """
+    stored_key = await services.gate.if_open(key_id)
 
     def events(unknown: Call, _: Thread) -> tuple[Event, ...]:
-        settlement = OutcomeSettled(unknown.id, settled, by, result)
+        settlement = OutcomeSettled(unknown.id, settled, by, result, stored_key)
         match settled:
             case "retry":
                 return (settlement,)

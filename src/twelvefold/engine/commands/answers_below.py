@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
+from msgspec import structs
+
 from twelvefold.core import ChildAnswered, IdempotentRequest, RunId
 from twelvefold.engine.commands.claim import claimed, write_once
 from twelvefold.engine.commands.start import check_storable
@@ -26,6 +28,7 @@ async def answer_below(
     what `write_answer` raises, NotFound, TooLate if the root is over, and Conflict if it is held
     or the request was made before.
     """
+    answered = structs.replace(answered, key_id=await services.gate.if_open(answered.key_id))
     check_storable(answered)
     async with claimed(services, root) as held:
         await write_answer()

@@ -36,6 +36,7 @@ from twelvefold.errors import (
     StoreUnavailable,
     TooLate,
 )
+from twelvefold.observe import metrics
 
 _NO_DELTAS_AFTER = 2**62
 """A position that no journal reaches."""
@@ -78,6 +79,8 @@ async def take(
     except BaseException:
         await give_back(services, held)
         raise
+    if claim.interrupted and metrics.active is not None:
+        metrics.active.taken_over(loaded.workflow)
     thread = structs.replace(loaded, interrupted=claim.interrupted)
     if claim.usage.total_tokens > thread.usage.total_tokens:
         thread = structs.replace(thread, usage=claim.usage)

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
+from msgspec import structs
+
 from twelvefold.core import (
     DEFAULT_OPTIONS,
     OVER,
@@ -50,7 +52,8 @@ class RunRequest:
     """A run to start or enqueue, on a new thread if `thread` is None.
 
     `position`: where the thread must end, 0 for anywhere. With `fork` the run continues from that
-    position on a new thread. `key` makes the request idempotent.
+    position on a new thread. `key` makes the request idempotent. `allowed_tools` are those that the
+    caller's API key allows in the run and in those below it; None: all.
     """
 
     workflow: str
@@ -61,6 +64,7 @@ class RunRequest:
     key: IdempotentRequest | None = None
     position: int = 0
     fork: bool = False
+    allowed_tools: tuple[str, ...] | None = None
 
 
 async def start_run(services: Services, request: RunRequest) -> HeldRun:
@@ -123,6 +127,9 @@ async def _prepare(
     started, size = _first_entry(services, request)
     workflow = services.workflows[request.workflow]
     await services.gate.check_workflow(workflow)
+    if request.allowed_tools is not None:
+        await services.gate.check("a key with allowed tools")
+    started = await _with_key(services, request, started)
     before = await _thread_before(services, request)
     check_inputs(services, workflow, request.options, before, started.items)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
@@ -147,10 +154,19 @@ def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, i
             request.workflow,
             services.release,
             request.options,
+            allowed_tools=request.allowed_tools,
         )
     )
     check_attachments(event.items)
     return event, size
+
+
+async def _with_key(services: Services, request: RunRequest, started: RunStarted) -> RunStarted:
+    """Return the entry with the id of the request's API key, which older releases do not know."""
+    key_id = request.principal.key_id
+    if not key_id or not await services.gate.is_open():
+        return started
+    return structs.replace(started, key_id=key_id)
 
 
 async def _thread_before(services: Services, request: RunRequest) -> Thread:

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar, cast
 from twelvefold.core import CallId, Lease, LeaseToken, RunId, StepTransaction, Store
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, RetryPolicy, retry_unavailable
 from twelvefold.errors import CancelAsked, LeaseLost
+from twelvefold.observe import metrics
 
 _Result = TypeVar("_Result")
 Clock = Callable[[], float]
@@ -174,11 +175,14 @@ class HeldLease(RenewedLease):
     def track_call(self, tool: str, timeout_s: float) -> Iterator[None]:
         """Record that the current task is calling a tool until the body ends."""
         task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._calls[task] = RunningCall(self.lease.run, tool, self.clock() + timeout_s)
+        started_at = self.clock()
+        self._calls[task] = RunningCall(self.lease.run, tool, started_at + timeout_s)
         try:
             yield
         finally:
             del self._calls[task]
+            if metrics.active is not None:
+                metrics.active.tool(tool, self.clock() - started_at)
 
     async def ensure_valid(self) -> None:
         """Return when the lease is known to be valid: at once, or after a renewal.

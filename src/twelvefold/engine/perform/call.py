@@ -30,6 +30,7 @@ from twelvefold.core import (
 )
 from twelvefold.core.waiting import WAITS
 from twelvefold.core.waits import start_wait
+from twelvefold.engine.durations import with_duration
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform.own_task import run_in_own_task
@@ -38,6 +39,7 @@ from twelvefold.engine.perform.tool_error import tool_error
 from twelvefold.engine.perform.tool_thread import NotStarted, call_in_thread
 from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, StaleRun, StoreRefused, StoreUnavailable, ToolRefused
+from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -85,6 +87,22 @@ async def run_call(
     to be valid, and raises LeaseLost or CancelAsked otherwise. One that takes too long, or outlives
     the lease, is an OutcomeUnknown; one with a key only after `attempts` attempts.
     """
+    began = services.monotonic()
+    outcome = await _run(services, lease, principal, call, db, tx, attempts)
+    if isinstance(outcome, OutcomeUnknown | FanOutCall):
+        return outcome
+    return with_duration(services, outcome, began)
+
+
+async def _run(
+    services: Services,
+    lease: HeldLease,
+    principal: str,
+    call: ValidCall,
+    db: ToolReadOnly | None,
+    tx: StepTransaction | None,
+    attempts: int,
+) -> CallOutcome | FanOutCall:
     is_outside = call.tool.effect in OUTSIDE_EFFECTS
     while True:
         if is_outside:
@@ -107,6 +125,8 @@ async def run_call(
             attempts -= 1
             if not (was_stopped and attempts and _may_run_again(call)):
                 return failed_call(services, call, error, was_stopped=was_stopped)
+            if metrics.active is not None:
+                metrics.active.retried("tool")
             log.warning(
                 "tool_timed_out", tool=call.tool.name, call=call.call.id, attempts_left=attempts
             )

@@ -118,6 +118,8 @@ class Journal:
     async def _took_ms(self, entry: Entry) -> float | None:
         if isinstance(entry.event, _INPUT):
             return None
+        if took_us := getattr(entry.event, "took_us", 0):
+            return float(took_us) / 1_000
         earlier = self._earlier or await self._reader.entry(entry.position - 1)
         return max(entry.at_us - earlier.at_us, 0) / 1_000 if earlier else None
 
@@ -193,13 +195,14 @@ class Journal:
             case ApprovalAsked(expires_us=expires_us) if expires_us:
                 return {"expires_at": expires_us / _SECOND_US}
             case ApprovalAnswered(approved=approved, by=by, reason=reason, arguments=arguments):
-                answer = {"approved": approved, "by": by, "reason": reason}
+                answer = {"approved": approved, "by": by, "reason": reason, **_key(event)}
                 return answer | {"arguments_given": arguments} if arguments else answer
             case OutcomeSettled(settled=settled, by=by, result=result):
                 shown = shorten_result(result, self._outputs)
-                return {"settled": settled, "by": by, "result": shown}
+                return {"settled": settled, "by": by, "result": shown, **_key(event)}
             case WaitStarted() | ChildrenStarted() | WaitEnded():
                 wait: Json = msgspec.to_builtins(event)
+                wait.pop("took_us", None)  # it is `took_ms` of the entry
                 return wait
             case ChildAsked():
                 asked: Json = msgspec.to_builtins(event)
@@ -208,6 +211,7 @@ class Journal:
                 return asked | child | {"child_arguments": arguments}
             case ChildAnswered(run=run, child_call=child_call, by=by, approved=approved):
                 answered: Json = {"child_run": run, "child_call": child_call, "by": by}
+                answered |= _key(event)
                 return answered | ({"approved": approved} if event.is_approval else {})
             case _:
                 return {}
@@ -215,6 +219,11 @@ class Journal:
     def _effect(self, name: str) -> str | None:
         tool = self._workflow.by_name.get(name) if self._workflow else None
         return tool.effect if tool else None
+
+
+def _key(event: ApprovalAnswered | OutcomeSettled | ChildAnswered) -> Json:
+    """Return the API key of an answer, if it has one."""
+    return {"key_id": event.key_id} if event.key_id else {}
 
 
 def _reply_details(position: int, reply: ModelReplied) -> Json:

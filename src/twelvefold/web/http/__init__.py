@@ -12,9 +12,13 @@ from twelvefold.web.http.admission import (
 )
 from twelvefold.web.http.authentication import (
     Authenticator,
+    Caller,
     KeyWatch,
+    caller_of,
     principal_of,
+    require_admin,
     require_scope,
+    require_workflow,
     watch_keys,
 )
 from twelvefold.web.http.body_budget import BodyBudget
@@ -42,6 +46,8 @@ from twelvefold.web.http.pagination import (
     parse_flag,
     parse_integer,
     parse_page,
+    parse_text,
+    parse_time_us,
 )
 
 __all__ = [
@@ -52,12 +58,14 @@ __all__ = [
     "ApiError",
     "Authenticator",
     "BodyBudget",
+    "Caller",
     "KeyWatch",
     "Page",
     "RateLimiter",
     "RequestMiddleware",
     "TrustedAddresses",
     "abbreviate",
+    "caller_of",
     "check_list_parameters",
     "check_oldest_first",
     "handle_http_exception",
@@ -69,10 +77,14 @@ __all__ = [
     "parse_integer",
     "parse_json",
     "parse_page",
+    "parse_text",
+    "parse_time_us",
     "principal_of",
     "raise_invalid",
     "release_soon",
+    "require_admin",
     "require_scope",
+    "require_workflow",
     "too_many_runs",
     "watch_keys",
 ]

@@ -21,18 +21,21 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from twelvefold.config import Settings
-from twelvefold.core import SCOPES, Principal, Store
+from twelvefold.core import SCOPES, ApiKey, Principal, Store
 from twelvefold.errors import ServiceFault, SettingsError
 from twelvefold.observe.log import get_logger
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.key_lookups import KeyLookups, LookupLimits
+from twelvefold.web.http.key_uses import KeyUses
 from twelvefold.web.http.token_buckets import TokenBuckets
 
 log = get_logger(__name__)
 LOCAL = Principal("local")
 """The principal of all requests while there is no key."""
 LOOKUP_LIMITS = LookupLimits()
+ADMIN = "admin"
+"""The scope of operators."""
 CACHE_TTL_S = LOOKUP_LIMITS.fresh_s
 SAME_SITE = ("same-origin", "none")
 """`Sec-Fetch-Site` of requests of the page itself, and of an address that a person typed."""
@@ -49,11 +52,20 @@ _PROXY_HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The principal of a request; `key` is the id of its API key, "" without one."""
+    """The principal of a request; `key` is the id of its API key, "" without one.
+
+    `workflows` and `tools` are those that the key allows; None: all.
+    """
 
     principal: Principal
     key: str
     scopes: tuple[str, ...] = SCOPES
+    workflows: tuple[str, ...] | None = None
+    tools: tuple[str, ...] | None = None
+
+    def allows_workflow(self, workflow: str) -> bool:
+        """Return whether the key allows a workflow; a thread without runs may have none ("")."""
+        return self.workflows is None or workflow in ("", *self.workflows)
 
 
 class Authenticator:
@@ -67,6 +79,7 @@ class Authenticator:
         clock: Callable[[], float] = time.monotonic,
         limits: LookupLimits = LOOKUP_LIMITS,
     ) -> None:
+        self.uses = KeyUses(store, clock)
         self._store = store
         self._is_open = is_open
         self._clock = clock
@@ -101,8 +114,8 @@ class Authenticator:
     async def authenticate(self, headers: Headers, client: str = "") -> Caller:
         """Return the caller with these headers and this address.
 
-        Raises ApiError: 401 without a valid key, 403 for a request that is not local while there
-        is no key, 429 after too many unknown keys.
+        Raises ApiError: 401 without a valid key or with an expired one, 403 for a request that is
+        not local while there is no key, 429 after too many unknown keys.
         """
         if await self._is_still_open(headers):
             _check_is_local(headers, client)
@@ -110,9 +123,14 @@ class Authenticator:
         token = _token(headers.get("authorization", ""))
         sha256 = hash_of(token)
         found = await self._lookups.find(sha256, client_of(client))
-        if found is None or not hmac.compare_digest(found.sha256, sha256):
+        if found is None or not _matches(found.key, sha256):
             raise _unauthorized("incorrect API key; `twelvefold keys list` lists the keys")
-        return Caller(Principal(found.principal), found.id, found.scopes)
+        if self._clock() >= found.ends_at:
+            raise _expired(found.key, sha256)
+        key = found.key
+        self.uses.record(key.id)
+        principal = Principal(key.principal, key.id)
+        return Caller(principal, key.id, key.scopes, key.workflows, key.tools)
 
     async def _is_still_open(self, headers: Headers) -> bool:
         """Return whether there is no key yet. Any process may create the first one."""
@@ -157,17 +175,50 @@ def principal_of(request: Request, scope: str = "runs") -> Principal:
 
     Raises ApiError: 401 if the request was not authenticated, 403 if its key lacks the scope.
     """
+    caller = caller_of(request)
+    if request.method not in _READ_METHODS and scope not in caller.scopes:
+        raise _missing_scope(scope)
+    return caller.principal
+
+
+def caller_of(request: Request) -> Caller:
+    """Return the caller of a request. Raises ApiError with 401 if it was not authenticated."""
     caller: Caller | None = request.scope.get("state", {}).get("caller")
     if caller is None:
         raise _unauthorized("no API key was given")
-    if request.method not in _READ_METHODS and scope not in caller.scopes:
-        raise ApiError(403, f"this API key does not have the scope {scope!r}", code="missing_scope")
-    return caller.principal
+    return caller
+
+
+def require_workflow(request: Request, workflow: str) -> None:
+    """Raise ApiError with 403 unless the request only reads, or its key allows the workflow."""
+    if request.method not in _READ_METHODS and not caller_of(request).allows_workflow(workflow):
+        raise ApiError(
+            403, "this API key does not allow this workflow", code="workflow_not_allowed"
+        )
 
 
 def require_scope(request: Request, scope: str) -> None:
     """Raise ApiError unless the request's key has the scope, as `principal_of` does."""
     principal_of(request, scope)
+
+
+def require_admin(request: Request) -> Caller:
+    """Return the caller, whose key has the scope "admin"; also needed to read.
+
+    Raises ApiError: 401 if the request was not authenticated, 403 if its key lacks the scope, or is
+    limited to workflows or tools.
+    """
+    caller = caller_of(request)
+    if ADMIN not in caller.scopes:
+        raise _missing_scope(ADMIN)
+    if caller.workflows is not None or caller.tools is not None:
+        message = "an API key that is limited to workflows or tools does not reach all runs"
+        raise ApiError(403, message, code="workflow_not_allowed")
+    return caller
+
+
+def _missing_scope(scope: str) -> ApiError:
+    return ApiError(403, f"this API key does not have the scope {scope!r}", code="missing_scope")
 
 
 def _token(authorization: str) -> str:
@@ -180,8 +231,22 @@ def _token(authorization: str) -> str:
     return token
 
 
-def _unauthorized(message: str) -> ApiError:
-    return ApiError(401, message, code="invalid_api_key", headers=_CHALLENGE)
+def _matches(key: ApiKey, sha256: str) -> bool:
+    """Return whether the hash is that of one of the key's secrets."""
+    return hmac.compare_digest(key.sha256, sha256) or hmac.compare_digest(key.old_sha256, sha256)
+
+
+def _unauthorized(message: str, code: str = "invalid_api_key") -> ApiError:
+    return ApiError(401, message, code=code, headers=_CHALLENGE)
+
+
+def _expired(key: ApiKey, sha256: str) -> ApiError:
+    """Return the error for a secret that is valid no longer; only its holder can see it."""
+    if sha256 == key.old_sha256:
+        message = "this API key was rotated; use the new one"
+    else:
+        message = "this API key has expired; `twelvefold keys rotate` gives it a new secret"
+    return _unauthorized(message, "expired_api_key")
 
 
 def _check_is_local(headers: Headers, client: str) -> None:
@@ -242,9 +307,10 @@ class KeyWatch:
 
     async def wait_until_revoked(self, request: Request) -> ApiError:
         """Return the error response of the request when its key is revoked."""
-        caller: Caller = request.scope["state"]["caller"]
+        # Not the key's id: a rotated key has two secrets, and one of them ends earlier.
+        secret = request.headers.get("authorization", "")
         client = request.client.host if request.client else ""
-        watched = self._keys.setdefault(caller.key, _WatchedKey(request.headers, client))
+        watched = self._keys.setdefault(secret, _WatchedKey(request.headers, client))
         revoked: asyncio.Future[ApiError] = asyncio.get_running_loop().create_future()
         watched.requests.add(revoked)
         self._is_needed.set()
@@ -253,7 +319,7 @@ class KeyWatch:
         finally:
             watched.requests.discard(revoked)
             if not watched.requests:
-                self._keys.pop(caller.key, None)
+                self._keys.pop(secret, None)
 
     async def poll(self) -> None:
         """Check the keys until cancelled. Does nothing while no request waits."""
@@ -286,11 +352,15 @@ def _end_requests(watched: _WatchedKey, error: ApiError) -> None:
 
 @asynccontextmanager
 async def watch_keys(authenticator: Authenticator, poll_s: float) -> AsyncIterator[KeyWatch]:
-    """Yield a `KeyWatch` that polls until the end of the body."""
-    watch = KeyWatch(authenticator, poll_s)
-    task = asyncio.get_running_loop().create_task(watch.poll(), name="key watch")
+    """Yield a `KeyWatch` that polls, and record the last use of keys, until the end of the body."""
+    watch, loop = KeyWatch(authenticator, poll_s), asyncio.get_running_loop()
+    tasks = (
+        loop.create_task(watch.poll(), name="key watch"),
+        loop.create_task(authenticator.uses.write(), name="key uses"),
+    )
     try:
         yield watch
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

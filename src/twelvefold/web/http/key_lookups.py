@@ -5,17 +5,20 @@ refresh of keys in the cache.
 """
 
 import asyncio
+import math
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from twelvefold.core import ApiKey, Store
+from twelvefold.core import ApiKey, FoundKey, Store
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.summary_log import SummaryLog
 from twelvefold.web.http.token_buckets import TokenBuckets
+
+SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,12 @@ class LookupLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class _CachedKey:
+class CachedKey:
+    """A key that was found at `checked_at`. Its secret is valid until `ends_at`."""
+
     key: ApiKey
     checked_at: float
+    ends_at: float = math.inf
 
 
 class KeyLookups:
@@ -65,9 +71,9 @@ class KeyLookups:
         self._store = store
         self._limits = limits
         self._clock = clock
-        self._known: OrderedDict[str, _CachedKey] = OrderedDict()
+        self._known: OrderedDict[str, CachedKey] = OrderedDict()
         self._unknown_until: OrderedDict[str, float] = OrderedDict()
-        self._tasks: dict[str, asyncio.Task[ApiKey | None]] = {}
+        self._tasks: dict[str, asyncio.Task[CachedKey | None]] = {}
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._waiting: Counter[str] = Counter()
         self._client_failures = TokenBuckets(
@@ -77,7 +83,7 @@ class KeyLookups:
         self._delayed = 0
         self._rejections = SummaryLog("unknown_keys_refused")
 
-    async def find(self, sha256: str, client: str) -> ApiKey | None:
+    async def find(self, sha256: str, client: str) -> CachedKey | None:
         """Return the key with this hash, or None if there is none.
 
         Raises ApiError with 429 after too many unknown keys, and StoreUnavailable.
@@ -91,15 +97,15 @@ class KeyLookups:
             return await asyncio.shield(task)
         return await self._look_up_new(sha256, client)
 
-    async def _refresh(self, sha256: str, cached: _CachedKey) -> ApiKey | None:
+    async def _refresh(self, sha256: str, cached: CachedKey) -> CachedKey | None:
         self._known.move_to_end(sha256)
         age_s = self._clock() - cached.checked_at
         task = self._tasks.get(sha256)
         if age_s <= self._limits.fresh_s or (task and age_s <= self._limits.stale_s):
-            return cached.key
+            return cached
         return await asyncio.shield(task or self._start(sha256, self._store.find_key(sha256)))
 
-    async def _look_up_new(self, sha256: str, client: str) -> ApiKey | None:
+    async def _look_up_new(self, sha256: str, client: str) -> CachedKey | None:
         """Look up a key that is not cached, within the limits of its client and of all clients."""
         try:
             self._take_tokens(client)
@@ -119,7 +125,7 @@ class KeyLookups:
             self._give_back_tokens(client)
         return found
 
-    async def _find_in_slot(self, sha256: str) -> ApiKey | None:
+    async def _find_in_slot(self, sha256: str) -> FoundKey | None:
         try:
             async with asyncio.timeout(self._limits.wait_s):
                 await self._slots.acquire()
@@ -161,8 +167,8 @@ class KeyLookups:
         return ApiError(429, message, code="rate_limit_exceeded", wait_s=wait_s)
 
     def _start(
-        self, sha256: str, lookup: Coroutine[Any, Any, ApiKey | None]
-    ) -> asyncio.Task[ApiKey | None]:
+        self, sha256: str, lookup: Coroutine[Any, Any, FoundKey | None]
+    ) -> asyncio.Task[CachedKey | None]:
         """Start a task for the lookup, for which all requests with the key wait."""
         task = asyncio.get_running_loop().create_task(self._cache_result(sha256, lookup))
         self._tasks[sha256] = task
@@ -170,8 +176,9 @@ class KeyLookups:
         return task
 
     async def _cache_result(
-        self, sha256: str, lookup: Coroutine[Any, Any, ApiKey | None]
-    ) -> ApiKey | None:
+        self, sha256: str, lookup: Coroutine[Any, Any, FoundKey | None]
+    ) -> CachedKey | None:
+        sent_at = self._clock()
         found = await lookup
         now = self._clock()
         if found is None:
@@ -179,16 +186,18 @@ class KeyLookups:
             self._unknown_until.pop(sha256, None)
             self._unknown_until[sha256] = now + self._limits.fresh_s
             self._evict(self._unknown_until)
-        else:
-            self._known[sha256] = _CachedKey(found, now)
-            self._evict(self._known)
-        return found
+            return None
+        # From the begin of the lookup: a slow answer must not make the secret valid for longer.
+        ends_at = math.inf if found.left_us is None else sent_at + found.left_us / SECOND_US
+        cached = self._known[sha256] = CachedKey(found.key, now, ends_at)
+        self._evict(self._known)
+        return cached
 
     def _evict(self, cache: OrderedDict[str, Any]) -> None:
         while len(cache) > self._limits.max_keys:
             cache.popitem(last=False)
 
-    def _end(self, sha256: str, done: asyncio.Task[ApiKey | None]) -> None:
+    def _end(self, sha256: str, done: asyncio.Task[CachedKey | None]) -> None:
         self._tasks.pop(sha256, None)
         if not done.cancelled():
             done.exception()  # marks it as retrieved: a request that was cancelled does not

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twelvefold.core import OWNER
 from twelvefold.engine import ANONYMOUS, retry_unavailable
+from twelvefold.observe import metrics
 from twelvefold.observe.log import bind, get_logger
 from twelvefold.web.http.admission import SLOT, AdmissionControl, RateLimiter
 from twelvefold.web.http.authentication import Authenticator, Caller
@@ -146,16 +147,23 @@ class _Response:
 
     def log(self, scope: Scope) -> None:
         write = log.debug if scope["path"] in PROBE_PATHS else log.info
+        took_s = time.monotonic() - self._started_at
+        self._report(scope, took_s)
         caller = scope.get("state", {}).get("caller")
         write(
             "request",
             method=scope["method"],
             path=scope["path"][:200],
             status=self.status or CLIENT_GONE,
-            took_ms=round((time.monotonic() - self._started_at) * 1_000, 1),
+            took_ms=round(took_s * 1_000, 1),
             client=scope["client"][0] if scope.get("client") else "",
             **({"key": caller.key or "none"} if caller else {}),
         )
+
+    def _report(self, scope: Scope, took_s: float) -> None:
+        if metrics.active is not None:
+            route = getattr(scope.get("route"), "path", "")
+            metrics.active.request(scope["method"], route, self.status or CLIENT_GONE, took_s)
 
 
 class AdmissionMiddleware:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -13,6 +14,7 @@ MAX_LIMIT = 100
 LIST_PARAMETERS = ("limit", "order", "after", "before")
 """Query parameters of lists in this and in similar APIs."""
 _NUMBER = re.compile(r"[0-9]{1,6}")
+_SECONDS = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 _INTEGER = re.compile(r"-?[0-9]{1,4000}")
 Json = dict[str, Any]
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
@@ -110,6 +112,27 @@ def parse_integer(query: QueryParams, name: str, default: int, minimum: int) -> 
     if not _INTEGER.fullmatch(value) or int(value) < minimum:
         raise_invalid(f"must be an integer, {minimum} or more, not {abbreviate(value)}", name)
     return int(value)
+
+
+def parse_text(query: QueryParams, name: str, max_chars: int = 255) -> str:
+    """Return a text query parameter; "" if it is absent. Raises ApiError."""
+    value = _single(query, name) or ""
+    if len(value) > max_chars:
+        raise_invalid(f"must have at most {max_chars} characters", name)
+    return value
+
+
+def parse_time_us(query: QueryParams, name: str) -> int | None:
+    """Return a time in microseconds, given in seconds since 1970; None if it is absent.
+
+    Raises ApiError.
+    """
+    value = _single(query, name)
+    if value is None:
+        return None
+    if not _SECONDS.fullmatch(value):
+        raise_invalid(f"must be seconds since 1970, not {abbreviate(value)}", name)
+    return int(Decimal(value) * 1_000_000)
 
 
 def _single(query: QueryParams, name: str) -> str | None:

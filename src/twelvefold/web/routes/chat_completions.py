@@ -18,6 +18,7 @@ from twelvefold.web.projection.chat_completion import (
     error_of,
     find_person_needed,
 )
+from twelvefold.web.routes import for_caller, offered_to
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, read_supervised, wait_for_end
 from twelvefold.web.schemas import ChatRequest, json_body, parse_chat
@@ -28,9 +29,9 @@ from twelvefold.web.streaming.reader import DONE, encode_data
 async def create(request: Request) -> Response:
     """`POST /v1/chat/completions`."""
     web, principal = web_of(request), principal_of(request)
-    body, workflows = await json_body(request), web.services.offered
+    body, workflows = await json_body(request), offered_to(request)
     chat = parse_chat(body, request.headers, workflows, web.accepted_inputs)
-    turn = chat.turn
+    turn = for_caller(chat.turn, request)
     client = ClientWatch(request)
     started = await start_turn(web, principal, turn, client)
     release_soon(request)

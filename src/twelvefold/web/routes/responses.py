@@ -22,9 +22,11 @@ from twelvefold.web.http import (
     principal_of,
     release_soon,
     require_scope,
+    require_workflow,
 )
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.projection.items import input_items
+from twelvefold.web.routes import for_caller, offered_to
 from twelvefold.web.runs.approvals import answer_approval
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, encode_events, wait_for_end
@@ -45,8 +47,9 @@ from twelvefold.web.streaming.reader import ResponseReader
 async def create(request: Request) -> Response:
     """`POST /v1/responses`."""
     web, client = web_of(request), ClientWatch(request)
-    body, workflows = await json_body(request), web.services.offered
+    body, workflows = await json_body(request), offered_to(request)
     turn = parse_turn(body, request.headers, workflows, web.accepted_inputs)
+    turn = for_caller(turn, request)
     answers = any(map(is_answer, turn.items))
     if answers and changed_options(turn):
         require_scope(request, "runs")
@@ -120,7 +123,7 @@ async def list_input(request: Request) -> Response:
 
 
 async def _open(request: Request) -> tuple[ResponseReader, RunRecord]:
-    """Read the response that the path names. Raises NotFound, and ApiError with 429.
+    """Read the response that the path names. Raises NotFound, and ApiError with 403 or 429.
 
     The entries of its run are in memory meanwhile.
     """
@@ -128,7 +131,9 @@ async def _open(request: Request) -> tuple[ResponseReader, RunRecord]:
     id = ResponseId.parse(request.path_params["response_id"])
     tool_items = tool_items_of(request.headers)
     with turn_memory(web.reads, principal, 0) as memory:
-        return await open_response(web, principal, id, tool_items=tool_items, memory=memory)
+        opened = await open_response(web, principal, id, tool_items=tool_items, memory=memory)
+    require_workflow(request, opened[1].workflow)
+    return opened
 
 
 async def not_found(request: Request) -> Response:

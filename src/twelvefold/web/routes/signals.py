@@ -6,7 +6,7 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.engine import send_signal
 from twelvefold.errors import RequestError
-from twelvefold.web.http import abbreviate, json_response, principal_of, raise_invalid
+from twelvefold.web.http import abbreviate, caller_of, json_response, principal_of, raise_invalid
 from twelvefold.web.schemas import SendSignal, read_body
 from twelvefold.web.state import web_of
 
@@ -18,7 +18,8 @@ async def send(request: Request) -> Response:
     """
     web, principal = web_of(request), principal_of(request, "signal")
     body = await read_body(request, SendSignal)
-    if body.workflow not in web.services.workflows:
+    known = body.workflow in web.services.workflows
+    if not known or not caller_of(request).allows_workflow(body.workflow):
         raise_invalid(f"there is no workflow {abbreviate(body.workflow)}", "workflow")
     try:
         is_first = await send_signal(

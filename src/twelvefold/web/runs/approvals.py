@@ -5,7 +5,7 @@ second one finds no waiting call.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -103,6 +103,7 @@ class WaitingCall:
     next: ResponseId
     workflow: str
     options: RequestOptions
+    tool: str
     question: WaitStarted | None = None
     parent_call: CallId | None = None
 
@@ -186,6 +187,7 @@ async def _continue(
     if request.options.model not in ("", waiting.options.model):
         label = label_of(waiting.workflow, waiting.options)
         raise_invalid(f"must be {label!r}, the model of the run that waits", "model")
+    check_tool_allowed(request.allowed_tools, waiting)
     _check_no_message(request, index)
     await _check_target(web, principal, request, waiting)
     if request.background:
@@ -256,7 +258,9 @@ async def load_waiting(
         return None
     next = ResponseId(run, next_part(own))
     question = question_of(waits[0])
-    waiting = WaitingCall(run, call, record.head, next, record.workflow, folded.options, question)
+    waiting = WaitingCall(
+        run, call, record.head, next, record.workflow, folded.options, waits[0].tool, question
+    )
     return await _with_root(web, waiting, folded, memory) if folded.ancestry else waiting
 
 
@@ -290,6 +294,12 @@ async def _with_root(
         options=folded.options,
         parent_call=above,
     )
+
+
+def check_tool_allowed(allowed: Collection[str] | None, waiting: WaitingCall) -> None:
+    """Raise ApiError with 403 unless a key that allows these tools may answer the call."""
+    if allowed is not None and waiting.tool not in allowed:
+        raise ApiError(403, "this API key does not allow this tool", code="tool_not_allowed")
 
 
 def _needs(call: Call, id: str) -> bool:
@@ -407,6 +417,7 @@ def _approval_write(
         background=request.background,
         request=request.key,
         claims=not request.background,
+        key_id=principal.key_id,
     )
 
 
@@ -429,6 +440,7 @@ def _write_below(
         item.get("reason", ""),
         merge_options(waiting.options, request),
         request.background,
+        principal.key_id,
     )
     claims = not request.background
     root = waiting.next.run
@@ -454,6 +466,7 @@ def _question_write(
         call=waiting.call,
         request=request.key,
         claims=not request.background,
+        key_id=principal.key_id,
     )
 
 

@@ -195,6 +195,7 @@ def _run_request(principal: Principal, request: TurnRequest, target: ThreadTarge
         request.key,
         position=target.end,
         fork=target.fork,
+        allowed_tools=request.allowed_tools,
     )
 
 

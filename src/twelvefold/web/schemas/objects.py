@@ -308,6 +308,7 @@ class Model(Answer):
     accepts: Annotated[
         list[Literal["image", "file"]], Meta(description="The inputs beside text that it takes.")
     ]
+    examples: Annotated[list[str], Meta(description="Messages to begin a conversation with.")]
 
 
 class ModelList(Answer):

@@ -166,7 +166,8 @@ class TurnRequest:
     """A requested turn. `items` may still contain references to other items.
 
     `items_at` is the parameter of the items. `given` has the names of the body's parameters,
-    null ones included: an answer to an approval changes those options alone.
+    null ones included: an answer to an approval changes those options alone. `allowed_tools` are
+    those that the API key allows; None: all.
     """
 
     workflow: Workflow
@@ -179,6 +180,7 @@ class TurnRequest:
     key: IdempotentRequest | None = None
     items_at: str = "input"
     given: frozenset[str] = field(default=frozenset(), compare=False)
+    allowed_tools: tuple[str, ...] | None = None
 
 
 AcceptedInputs = Callable[[str, str], Choices]

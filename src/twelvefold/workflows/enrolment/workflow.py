@@ -14,4 +14,10 @@ workflow = Workflow(
     tools=TOOLS,
     schema=(_HERE / "schema.sql").read_text(encoding="utf-8"),
     seed=seed,
+    # Each works with the built-in demo model.
+    examples=(
+        "I want to learn programming, for less than 250 dollars.",
+        "Sign me up for PY-101, please.",
+        "Enrol me in DB-101. If it is full, take whatever is closest.",
+    ),
 )

@@ -9,6 +9,7 @@ from hashlib import sha256
 from twelvefold.backoff import Backoff
 from twelvefold.core import Item, Listener, ModelReply, ModelRequest, Usage
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
+from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
 from twelvefold.services.model.errors import ErrorReceived, RetryableError
 from twelvefold.services.model.http import (
@@ -157,6 +158,8 @@ class OpenAIModel:
                 if not isinstance(fault, RetryableError):
                     raise pending.with_lost_usage(fault) from None
                 wait_s = await self._retry_delay_s(fault, pending)
+                if metrics.active is not None:
+                    metrics.active.retried("model")
                 log.warning(
                     "model_request_retried", attempt=pending.attempts, why=fault, wait_s=wait_s
                 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from asyncmy.pool import Pool
 
+from twelvefold.core import PoolCount
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.services.store.mysql.connection import MySQLConnection
@@ -251,6 +252,14 @@ class Connections:
         # An idle connection would wait for a server that does not answer.
         self._abort_all()
         await self._wait_closed(pools)
+
+    def pool_counts(self) -> list[PoolCount]:
+        """Return the pools by their names, with the connections of each."""
+        pools = {"steps": self.transactions, "renewals": self.renewals, "reads": self.reads}
+        return [
+            PoolCount(name, pool.size - pool.freesize, pool.freesize, pool.maxsize)
+            for name, pool in pools.items()
+        ]
 
     def _abort_idle(self) -> None:
         """Close the idle connections: their server takes no writes, and its rows may be old.

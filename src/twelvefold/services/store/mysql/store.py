@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
+from twelvefold.core import PoolCount
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.connections import (
@@ -38,6 +39,10 @@ WORDS = {
     "by_queue": "FORCE INDEX (runs_queue)",
     "by_lease": "FORCE INDEX (runs_leases)",
     "by_due": "FORCE INDEX (runs_due)",
+    "by_created": "FORCE INDEX (runs_created)",
+    "by_status": "FORCE INDEX (runs_by_status)",
+    "by_workflow": "FORCE INDEX (runs_by_workflow)",
+    "by_principal": "FORCE INDEX (runs_by_principal)",
     "by_deleted": "FORCE INDEX (threads_deleted)",
     "by_key": "FORCE INDEX (PRIMARY)",
     "by_origin": "FORCE INDEX (threads_forked_from)",
@@ -107,6 +112,9 @@ class MySQLStore(SQLStore):
         async with self._tool_transaction() as db:
             db.may_write = False
             yield db
+
+    def pool_counts(self) -> list[PoolCount]:
+        return self._connections.pool_counts()
 
     def _is_row_locked(self, error: StoreUnavailable) -> bool:
         return error.__cause__ is not None and parse_error(error.__cause__)[0] in ROW_LOCKED

@@ -10,6 +10,11 @@ VALUES (:signal, :workflow, :principal, :event_key, NULL, NULL, {now_us}, NULL)
 INSERT INTO signal_waits (signal_id, thread_id, ordinal) VALUES (:signal, :thread, :ordinal)
     ON DUPLICATE KEY UPDATE ordinal = ordinal
 
+-- record_heartbeat: a process runs; one statement, so that it is complete or missing
+INSERT INTO processes (id, kind, release_id, host, pid, runs, started_at, heartbeat_at)
+VALUES (:id, :kind, :release, :host, :pid, :runs, {now_us}, {now_us})
+    ON DUPLICATE KEY UPDATE heartbeat_at = {now_us}, runs = :runs
+
 -- version_table: 0 rows mean that no migration has run
 SELECT table_name AS name FROM information_schema.tables
  WHERE table_schema = DATABASE() AND table_name = 'twelvefold_version'

@@ -60,3 +60,17 @@ UPDATE outbox SET attempts = CASE WHEN dead_at IS NULL THEN attempts ELSE 0 END,
        due_at = {now_us}, dead_at = NULL
  WHERE id = :id AND sent_at IS NULL
    AND (dead_at IS NOT NULL OR error IS NOT NULL OR due_at <= {now_us})
+
+-- outbox_counts: how many messages are due, deferred and dead, each counted up to :limit, and for how long the
+-- oldest has been
+SELECT 'due' AS state, COUNT(*) AS messages, {now_us} - MIN(due_at) AS age_us
+  FROM (SELECT due_at FROM outbox WHERE sent_at IS NULL AND dead_at IS NULL AND due_at <= {now_us}
+         ORDER BY due_at LIMIT :limit) due
+UNION ALL
+SELECT 'deferred' AS state, COUNT(*) AS messages, 0 AS age_us
+  FROM (SELECT due_at FROM outbox WHERE sent_at IS NULL AND dead_at IS NULL AND due_at > {now_us}
+         LIMIT :limit) deferred
+UNION ALL
+SELECT 'dead' AS state, COUNT(*) AS messages, {now_us} - MIN(dead_at) AS age_us
+  FROM (SELECT dead_at FROM outbox WHERE sent_at IS NULL AND dead_at IS NOT NULL
+         ORDER BY dead_at LIMIT :limit) dead

@@ -99,3 +99,10 @@ SELECT workflow, COUNT(*) AS waiting FROM (
   SELECT t.workflow FROM runs r {by_queue} {straight_join} threads t ON t.id = r.thread_id
    WHERE r.status = 'queued' AND r.workflow IS NULL AND t.workflow NOT IN (:workflows)) unserved
  GROUP BY workflow ORDER BY workflow
+
+-- run_count: how many runs of one workflow have a status, counted up to :limit, and for how long the oldest
+-- queued one has waited. Runs of lease_until 0 were given back to be continued first
+SELECT :workflow AS workflow, :status AS status, COUNT(*) AS runs,
+       {now_us} - MIN(CASE WHEN lease_until > 0 AND :status = 'queued' THEN lease_until END) AS age_us
+  FROM (SELECT lease_until FROM runs {by_lease}
+         WHERE status = :status AND workflow = :workflow ORDER BY lease_until LIMIT :limit) counted

@@ -1,6 +1,8 @@
 """API keys in SQL. Only their hashes are stored; a revoked key stays in the table."""
 
-from twelvefold.core import ApiKey, Row
+import msgspec
+
+from twelvefold.core import ApiKey, FoundKey, Row
 from twelvefold.errors import NotFound
 from twelvefold.services.store.sql.base import Database
 
@@ -17,14 +19,31 @@ class Keys(Database):
             scopes=" ".join(key.scopes),
             sha256=key.sha256,
             created_at=key.created_at_us,
+            expires_at=key.expires_at_us,
+            workflows=_encode_names(key.workflows),
+            tools=_encode_names(key.tools),
         )
 
     async def keys(self) -> list[ApiKey]:
         return [_api_key(row) for row in await self._fetch("keys")]
 
-    async def find_key(self, sha256: str) -> ApiKey | None:
+    async def find_key(self, sha256: str) -> FoundKey | None:
         rows = await self._fetch("find_key", sha256=sha256)
-        return _api_key(rows[0]) if rows else None
+        if not rows:
+            return None
+        key = _api_key(rows[0])
+        end_us = key.end_us(sha256)
+        return FoundKey(key, None if end_us is None else end_us - int(rows[0]["now_us"]))
+
+    async def rotate_key(
+        self, id: str, sha256: str, *, overlap_us: int, expires_at_us: int | None
+    ) -> None:
+        values = {"sha256": sha256, "overlap_us": overlap_us, "expires_at": expires_at_us}
+        if not await self._execute("rotate_key", id=id, **values):
+            raise NotFound(f"no key {id!r}")
+
+    async def touch_key(self, id: str) -> None:
+        await self._execute("touch_key", id=id)
 
     async def revoke_key(self, id: str) -> None:
         async with self._transaction() as db:
@@ -32,6 +51,14 @@ class Keys(Database):
                 return
             if not await db.fetch(self._sql["key"], {"id": id}):
                 raise NotFound(f"no key {id!r}")
+
+
+def _encode_names(names: tuple[str, ...] | None) -> str | None:
+    return None if names is None else msgspec.json.encode(names).decode()
+
+
+def _decode_names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else msgspec.json.decode(text, type=tuple[str, ...])
 
 
 def _api_key(row: Row) -> ApiKey:
@@ -43,4 +70,10 @@ def _api_key(row: Row) -> ApiKey:
         sha256=row["sha256"],
         created_at_us=row["created_at"],
         revoked_at_us=row["revoked_at"],
+        expires_at_us=row["expires_at"],
+        workflows=_decode_names(row["workflows"]),
+        tools=_decode_names(row["tools"]),
+        last_used_at_us=row["last_used_at"],
+        old_sha256=row["old_sha256"] or "",
+        old_until_us=row["old_until"],
     )

@@ -25,7 +25,10 @@ holds all of them, and a Galera cluster limits the size of a transaction."""
 CLOCK_SKEW_US = 3_600 * SECOND_US
 """How far the clock of a process that made a thread's id may be ahead of the database's."""
 _MAX_MS = 0xFFFF_FFFF_FFFF
-_WITHOUT_THREAD = ("delete_old_requests", "delete_old_messages", "delete_old_signals")
+_WITHOUT_THREAD = (
+    *("delete_old_requests", "delete_old_messages", "delete_old_signals"),
+    "remove_silent_processes",
+)
 _RARE = ("delete_deltas", "delete_requests", "delete_signal_waits", "delete_outbox")
 """Statements that delete rows which most old threads do not have."""
 _Rows = Mapping[str, Row]

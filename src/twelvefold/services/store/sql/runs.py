@@ -212,11 +212,11 @@ class Runs(Threads, IdempotentRequests):
     async def run(self, run: RunId) -> RunRecord:
         if not (rows := await self._fetch("run", **run_key(run))):
             raise NotFound(f"no run {run}")
-        return _run_record(rows[0])
+        return run_record(rows[0])
 
     async def runs(self, *, limit: int, status: RunStatus | None = None) -> list[RunRecord]:
         rows = await self._fetch("runs", status=status or "", limit=limit)
-        return [_run_record(row) for row in rows]
+        return [run_record(row) for row in rows]
 
 
 def encode_usage(usage: Usage | None) -> str:
@@ -246,7 +246,8 @@ def _make_claim(lease: Lease, row: Row) -> Claim:
     )
 
 
-def _run_record(row: Row) -> RunRecord:
+def run_record(row: Row) -> RunRecord:
+    """Return the run of a row."""
     return RunRecord(
         run=RunId(ThreadId(row["thread_id"]), row["ordinal"]),
         status=row["status"],

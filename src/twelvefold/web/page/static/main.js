@@ -5,7 +5,6 @@ import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { byId, h, put } from "./dom.js";
 import { escape } from "./escape.js";
-import { examplesFor } from "./examples.js";
 import { Family } from "./family.js";
 import { Journal } from "./journal.js";
 import { deleteKey, keepLoginOpen, key } from "./key.js";
@@ -68,8 +67,8 @@ const composer = new Composer(
   { send: sendMessage, stop, onError: showError },
 );
 
-/** The inputs beside text that each model takes. */
-const acceptsByModel = new Map();
+/** The models of the server by name, each with `accepts` and `examples`. */
+const modelsByName = new Map();
 
 // Actions of the user
 
@@ -191,7 +190,7 @@ function workingText() {
 function render() {
   const { isBusy, resource, id } = conversation;
   composer.setState(composerState(conversation), hintText());
-  byId("attach").hidden = !acceptsByModel.get(resource?.model || byId("model").value)?.length;
+  byId("attach").hidden = !modelsByName.get(resource?.model || byId("model").value)?.accepts.length;
   thread.isStreaming = isBusy;
   byId("welcome").hidden = !thread.isEmpty || isBusy || id !== null;
   byId("working").hidden = !isBusy || thread.list.querySelector(".streaming") !== null;
@@ -240,7 +239,7 @@ async function withErrors(promise) {
 async function showModels() {
   const models = await api.models();
   const names = models.map((model) => model.id);
-  models.forEach(({ id, accepts }) => acceptsByModel.set(id, accepts ?? []));
+  models.forEach((model) => modelsByName.set(model.id, model));
   byId("model").replaceChildren(...names.map((name) => h("option", { value: name }, escape(name))));
   byId("model-choice").hidden = names.length < 2;
   byId("model").addEventListener("change", () => (showExamples(), render()));
@@ -248,7 +247,7 @@ async function showModels() {
 }
 
 function showExamples() {
-  const examples = examplesFor(byId("model").value);
+  const { examples } = modelsByName.get(byId("model").value);
   byId("examples").replaceChildren(
     ...examples.map((text) => h("li", {}, h("button", { type: "button", onclick: () => sendMessage(text) }, text))),
   );

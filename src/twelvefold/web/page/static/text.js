@@ -1,12 +1,18 @@
-// A model's text as elements: paragraphs, lists, code and bold. Everything else, markup included,
-// is shown as text.
+// A model's text as elements: paragraphs, lists, code, bold and links. Everything else, markup
+// included, is shown as text.
 import { h } from "./dom.js";
+import { linkElement, withoutPunctuation } from "./link.js";
 
 const FENCE = /^\s*(```|~~~)/;
 const BULLET = /^\s*[-*•]\s+/;
 const NUMBER = /^\s*(\d{1,9})[.)]\s+/;
 const HEADING = /^#{1,6}\s+/;
-const INLINE = /(`+)(.+?)\1|\*\*(?=\S)(.+?)\*\*/gs;
+const CODE = /(?<ticks>`+)(?<code>.+?)\k<ticks>/;
+const BOLD = /\*\*(?=\S)(?<bold>.+?)\*\*/;
+const LINK = /\[(?<label>[^[\]]+)\]\(\s*<?(?<address>(?:[^\s()<>]|\([^\s()<>]*\))+)>?(?:\s+"[^"]*")?\s*\)/;
+const ENCLOSED = /<(?<enclosed>(?:https?:\/\/|mailto:)[^\s<>]+)>/;
+const BARE = /(?<![\w"'=])(?<bare>https?:\/\/[^\s<>"`]+)/;
+const INLINE = new RegExp([CODE, BOLD, LINK, ENCLOSED, BARE].map(({ source }) => source).join("|"), "gs");
 
 /** Return the blocks of a text, each as `{ kind, source }`. */
 export function blocksOf(text) {
@@ -87,13 +93,25 @@ function itemsOf(source, mark) {
   return items.map((item) => h("li", {}, ...inline(item)));
 }
 
-function inline(text) {
+function inline(text, hasLinks = true) {
   const parts = [];
   let end = 0;
   for (const match of text.matchAll(INLINE)) {
-    parts.push(text.slice(end, match.index));
-    parts.push(match[1] ? h("code", {}, match[2].trim()) : h("strong", {}, ...inline(match[3])));
-    end = match.index + match[0].length;
+    const { element, length = match[0].length } = inlineElement(match.groups, hasLinks);
+    if (!element) continue;
+    parts.push(text.slice(end, match.index), element);
+    end = match.index + length;
   }
   return [...parts, text.slice(end)].filter((part) => part !== "");
+}
+
+/** Return the element of a match, and how much of the match it stands for unless for all of it. */
+function inlineElement({ code, bold, label, address, enclosed, bare }, hasLinks) {
+  if (code) return { element: h("code", {}, code.trim()) };
+  if (bold) return { element: h("strong", {}, ...inline(bold, hasLinks)) };
+  if (!hasLinks) return {};
+  if (label) return { element: linkElement(address, label, inline(label, false)) };
+  if (enclosed) return { element: linkElement(enclosed, enclosed, enclosed) };
+  const found = withoutPunctuation(bare);
+  return { element: linkElement(found, found, found), length: found.length };
 }

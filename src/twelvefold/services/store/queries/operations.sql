@@ -1,0 +1,59 @@
+-- What operators read: the runs of all principals.
+--
+-- `found_runs` is assembled by `operations.py` from one of the statements `keys_…`, each of which reads at most
+-- :scan rows of one index, and from conditions on those rows. Rows of releases before 0005 have no workflow and
+-- no principal: conditions on these do not find them.
+
+-- found_runs: the rows of a page, also those of deleted runs
+SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, r.`usage`,
+       r.error, r.created_at, r.finished_at, r.cancel_asked, r.background, r.deleted_at, r.attempts,
+       t.size AS thread_size, t.parent_thread, t.parent_run,
+       r.lease_until > {now_us} AS leased,
+       COALESCE(r.finished_at, (SELECT e.at_us FROM events e
+                                 WHERE e.thread_id = t.id AND e.position = t.head), r.created_at) AS updated_at
+  FROM (SELECT k.thread_id, k.ordinal, k.created_at FROM (:keys) k :joined
+         WHERE :conditions
+         ORDER BY :order LIMIT :limit) found
+  {straight_join} runs r ON r.thread_id = found.thread_id AND r.ordinal = found.ordinal
+  {straight_join} threads t ON t.id = found.thread_id
+ ORDER BY :found_order
+
+-- join_errors: the rows with the errors, for a condition on them
+{straight_join} runs e ON e.thread_id = k.thread_id AND e.ordinal = k.ordinal
+
+-- last_key: the last row that `found_runs` examined, and how many it examined
+SELECT k.thread_id, k.ordinal, (SELECT COUNT(*) FROM (:keys) c) AS examined
+  FROM (:keys) k ORDER BY :reversed LIMIT 1
+
+-- keys_by_time: of all runs, newest first
+SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by_created}
+ WHERE created_at >= :since AND created_at <= :at
+   AND NOT (created_at = :at AND (thread_id > :thread OR (thread_id = :thread AND ordinal >= :ordinal)))
+ ORDER BY created_at DESC, thread_id DESC, ordinal DESC LIMIT :scan
+
+-- keys_by_status: as `keys_by_time`, of one status
+SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by_status}
+ WHERE status = :status AND created_at >= :since AND created_at <= :at
+   AND NOT (created_at = :at AND (thread_id > :thread OR (thread_id = :thread AND ordinal >= :ordinal)))
+ ORDER BY created_at DESC, thread_id DESC, ordinal DESC LIMIT :scan
+
+-- keys_by_workflow: as `keys_by_time`, of one workflow
+SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by_workflow}
+ WHERE workflow = :workflow AND created_at >= :since AND created_at <= :at
+   AND NOT (created_at = :at AND (thread_id > :thread OR (thread_id = :thread AND ordinal >= :ordinal)))
+ ORDER BY created_at DESC, thread_id DESC, ordinal DESC LIMIT :scan
+
+-- keys_by_principal: as `keys_by_time`, of one principal
+SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by_principal}
+ WHERE principal = :principal AND created_at >= :since AND created_at <= :at
+   AND NOT (created_at = :at AND (thread_id > :thread OR (thread_id = :thread AND ordinal >= :ordinal)))
+ ORDER BY created_at DESC, thread_id DESC, ordinal DESC LIMIT :scan
+
+-- keys_by_id: runs whose thread's id begins with :id_prefix; :id_end is the first text after all of these
+SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by_key}
+ WHERE thread_id >= :id_prefix AND thread_id < :id_end AND thread_id <= :thread
+   AND NOT (thread_id = :thread AND ordinal >= :ordinal)
+ ORDER BY thread_id DESC, ordinal DESC LIMIT :scan
+
+-- key_of_run: 0 rows mean that the run does not exist; a deleted run is found
+SELECT created_at FROM runs WHERE thread_id = :thread AND ordinal = :ordinal

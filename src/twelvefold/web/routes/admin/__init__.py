@@ -1,0 +1,7 @@
+"""`/v1/admin`: what operators see and do, with the scope `admin`. No part of the OpenAI API."""
+
+from starlette.routing import BaseRoute
+
+from twelvefold.web.routes.admin import runs
+
+ROUTES: list[BaseRoute] = [*runs.ROUTES]

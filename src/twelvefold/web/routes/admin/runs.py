@@ -1,0 +1,87 @@
+"""`/v1/admin/runs`: the runs of all principals."""
+
+import re
+from typing import Any, get_args
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from twelvefold.core import THREAD_ID_LENGTH, FinalStatus, RunFilter, RunStatus
+from twelvefold.engine import retry_unavailable
+from twelvefold.errors import NotFound
+from twelvefold.web.http import (
+    abbreviate,
+    check_list_parameters,
+    json_response,
+    list_object,
+    parse_page,
+    parse_text,
+    parse_time_us,
+    raise_invalid,
+    require_admin,
+)
+from twelvefold.web.ids import ResponseId
+from twelvefold.web.projection.admin_runs import admin_run
+from twelvefold.web.state import web_of
+
+STATUSES: tuple[RunStatus, ...] = ("queued", "running", "waiting", *get_args(FinalStatus))
+_ID = re.compile(
+    r"(?:(?P<kind>[a-z]+)[_-](?=[0-9a-f])|(?=[0-9a-f]{8}))"
+    rf"(?P<thread>[0-9a-f]{{1,{THREAD_ID_LENGTH}}})(?P<rest>[0-9a-z._]*)"
+)
+"""An id of the API or the beginning of one; without a prefix at least eight digits."""
+_ORDINAL = re.compile(r"[1-9][0-9]{0,8}")
+_OF_RUNS = ("resp", "chatcmpl", None)
+
+
+async def list_runs(request: Request) -> Response:
+    """`GET /v1/admin/runs`: newest first, by status, workflow, principal, time and text."""
+    require_admin(request)
+    web, query = web_of(request), request.query_params
+    check_list_parameters(query, "limit", "after")
+    page, filter = parse_page(query), _parse_filter(query)
+    store, limits = web.services.store, web.services.limits
+    try:
+        after = ResponseId.parse(page.after).run if page.after else None
+        found = await retry_unavailable(
+            lambda: store.find_runs(filter, limit=page.limit, after=after)
+        )
+    except NotFound:
+        raise_invalid(f"there is no run {abbreviate(page.after)}", "after")
+    rows = [admin_run(run, limits) for run in found.runs]
+    return json_response(
+        list_object(rows, has_more=found.end is not None)
+        | {"next": str(found.end) if found.end else None}
+    )
+
+
+def _parse_filter(query: QueryParams) -> RunFilter:
+    status = parse_text(query, "status")
+    if status and status not in STATUSES:
+        raise_invalid(f"must be one of {', '.join(STATUSES)}, not {abbreviate(status)}", "status")
+    return RunFilter(
+        status=status or None,
+        workflow=parse_text(query, "workflow"),
+        principal=parse_text(query, "principal"),
+        since_us=parse_time_us(query, "since") or 0,
+        until_us=parse_time_us(query, "until"),
+        **_parse_search(parse_text(query, "search")),
+    )
+
+
+def _parse_search(text: str) -> dict[str, Any]:
+    """Return the conditions of a search: the beginning of an id, or else a part of the error."""
+    text = text.strip()
+    found = _ID.fullmatch(text)
+    if not found or (found["rest"] and len(found["thread"]) < THREAD_ID_LENGTH):
+        return {"error": text}
+    ordinal = _ORDINAL.match(found["rest"]) if found["kind"] in _OF_RUNS else None
+    return {
+        "id_prefix": found["thread"],
+        "ordinal": int(ordinal[0]) if ordinal else None,
+    }
+
+
+ROUTES: list[BaseRoute] = [Route("/v1/admin/runs", list_runs, methods=["GET"])]

@@ -1,0 +1,56 @@
+"""The metrics that a process serves, and the page that describes them."""
+
+import re
+import subprocess
+import sys
+
+from tests.docs.pages import ROOT
+from tests.observe.metrics.exposition import exposed
+from twelvefold import Settings, open_services
+from twelvefold.boot import open_metrics
+from twelvefold.observe import metrics
+
+PAGE = ROOT / "docs" / "howto" / "metrics.md"
+NAME = re.compile(r"^\| `((?:twelvefold|gen_ai)_\w+)` \| (\w+) \|", re.MULTILINE)
+
+
+async def test_the_page_names_each_metric_with_its_type() -> None:
+    served = {
+        metric.name + ("_total" if metric.type == "counter" else ""): metric.type
+        for metric in await exposed()
+        if not metric.name.startswith("process_")
+    }
+
+    assert dict(NAME.findall(PAGE.read_text())) == served
+
+
+async def test_names_follow_the_conventions_of_prometheus() -> None:
+    for metric in await exposed():
+        assert re.fullmatch(r"(twelvefold|gen_ai|process)_[a-z0-9_]+", metric.name)
+        assert metric.documentation
+        if metric.type == "histogram" and "tokens" not in metric.name:
+            assert metric.name.endswith("_seconds")
+
+
+async def test_without_a_port_nothing_is_measured() -> None:
+    settings = Settings(database_url="sqlite://")
+
+    async with (
+        open_services(settings, with_model=False) as services,
+        open_metrics(settings, services) as port,
+    ):
+        assert port is None
+        assert metrics.active is None
+
+
+def test_without_a_port_the_library_is_not_imported() -> None:
+    program = (
+        "import sys, twelvefold.cli.web, twelvefold.cli.worker, twelvefold.engine; "
+        "print([name for name in sys.modules if name.startswith('prometheus_client')])"
+    )
+
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
+
+    assert out.stdout.strip() == "[]"

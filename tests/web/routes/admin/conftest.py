@@ -1,0 +1,30 @@
+"""A tenant, an operator and somebody else, each with a key of one process."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.web.doubles import OTHER, TOKEN, api_key
+from tests.web.serving import Serve, Served
+
+OPERATOR = f"tw_{'o' * 43}"
+
+
+@dataclass
+class Site:
+    """One process with keys; `ann` and `bob` are tenants, `ops` is an operator."""
+
+    ann: Served
+    bob: Served
+    ops: Served
+
+
+@pytest.fixture
+async def site(serve: Serve) -> Site:
+    tokens = (TOKEN, OTHER, OPERATOR)
+    ann, bob, ops = [await serve(headers={"authorization": f"Bearer {one}"}) for one in tokens]
+    store = ann.web.services.store
+    await store.add_key(api_key())
+    await store.add_key(api_key(OTHER, "bob", "key-2"))
+    await store.add_key(api_key(OPERATOR, "olga", "key-3", ("admin",)))
+    return Site(ann, bob, ops)

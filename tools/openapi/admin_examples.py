@@ -1,0 +1,41 @@
+"""An example of each body and each answer of `/v1/admin`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from twelvefold.web.schemas.admin import runs
+
+_ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
+_RUN: Mapping[str, Any] = {
+    "id": f"resp_{_ID}1",
+    "object": "admin.run",
+    "thread": f"conv_{_ID}",
+    "run": 1,
+    "workflow": "enrolment",
+    "principal": "ann",
+    "status": "failed",
+    "error": "tool `enrol` raised RuntimeError three times in a row",
+    "attempts": 0,
+    "created_at": 1795959330.52,
+    "updated_at": 1795959334.75,
+    "finished_at": 1795959334.75,
+    "usage": {"input_tokens": 841, "output_tokens": 21, "cost_usd": 0.0042},
+    "parent": None,
+    "release": "1.0.0",
+    "background": False,
+    "leased": False,
+    "cancel_requested": False,
+}
+
+
+def listed(*data: Mapping[str, Any], **more: Any) -> Mapping[str, Any]:
+    """Return a page with these objects."""
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"], "has_more": False}
+    return {"object": "list", "data": data, **ends, **more}
+
+
+ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
+    runs.AdminRunList: listed(_RUN, next=None),
+}
