@@ -13,7 +13,8 @@ RunStatus = Literal["queued", "running", "waiting"] | FinalStatus
 OVER: tuple[FinalStatus, ...] = ("completed", "incomplete", "failed", "cancelled")
 
 
-class Principal(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Principal:
     """The user or service that a run acts for; it comes from the API key, never from the model.
 
     A tool receives it through a parameter of this type, which the model does not see. `key_id`
