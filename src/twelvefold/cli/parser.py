@@ -242,6 +242,8 @@ def _add_keys(parser: Parser) -> None:
     commands.add("list", f"{keys}:list_keys", "list all keys without their secrets", _add_json)
     rotate = "give a key a new secret and print it, once"
     commands.add("rotate", f"{keys}:rotate", rotate, _add_rotate)
+    limit = "change the requests, runs and priority of a key"
+    commands.add("limit", f"{keys}:limit", limit, _add_limit_key)
     revoke = "revoke a key; servers apply it within seconds"
     commands.add("revoke", f"{keys}:revoke", revoke, _add_revoke)
 
@@ -270,6 +272,34 @@ def _add_key(command: Parser) -> None:
             metavar="NAME",
             help=f"a {name} that the key allows; repeatable; default: all",
         )
+
+    _add_share(command)
+
+
+def _add_share(command: Parser) -> None:
+    settings = "default: as the settings say"
+    command.add_argument(
+        "--rate-per-minute",
+        type=_parse_share,
+        metavar="N",
+        help=f"maximum requests a minute; {settings}",
+    )
+    command.add_argument(
+        "--max-runs", type=_parse_count, metavar="N", help=f"maximum runs at once; {settings}"
+    )
+    command.add_argument(
+        "--priority",
+        type=int,
+        choices=range(10),
+        default=0,
+        metavar="0..9",
+        help="head start of its runs in the queue, in minutes; default: 0",
+    )
+
+
+def _add_limit_key(command: Parser) -> None:
+    command.add_argument("key_name", metavar="NAME", help="the name or the id of the key")
+    _add_share(command)
 
 
 def _add_rotate(command: Parser) -> None:
@@ -369,6 +399,12 @@ def _add_principal(command: Parser, summary: str, default: str | None = LOCAL) -
 def _parse_count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 10_000:
         raise argparse.ArgumentTypeError(f"{text!r}: use a whole number, 1 to 10000")
+    return int(text)
+
+
+def _parse_share(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: use a whole number, 1 to 100000000")
     return int(text)
 
 

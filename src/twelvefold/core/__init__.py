@@ -156,6 +156,7 @@ from twelvefold.core.ports import (
     Schema,
     Segment,
     SentSignal,
+    ShareStore,
     SignalKey,
     StepTransaction,
     Store,
@@ -163,6 +164,7 @@ from twelvefold.core.ports import (
     SyncTransaction,
     ThreadHead,
     ThreadRecord,
+    TokenGrant,
     ToolReadOnly,
     ToolSpec,
     Transaction,
@@ -172,6 +174,7 @@ from twelvefold.core.ports import (
     WaitState,
     WakeUps,
     WakeUpSubscription,
+    owner_of,
 )
 from twelvefold.core.request import CompactedRequest, build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
@@ -295,6 +298,7 @@ __all__ = [
     "Segment",
     "SentSignal",
     "Settlement",
+    "ShareStore",
     "SignalKey",
     "StepTransaction",
     "Stop",
@@ -306,6 +310,7 @@ __all__ = [
     "ThreadHead",
     "ThreadId",
     "ThreadRecord",
+    "TokenGrant",
     "Tool",
     "ToolError",
     "ToolFailed",
@@ -355,6 +360,7 @@ __all__ = [
     "media_of",
     "models_of",
     "output_of",
+    "owner_of",
     "parse_thread_id",
     "place_text",
     "position_of",

@@ -36,6 +36,7 @@ from twelvefold.core.ports.run_records import (
     WaitingWork,
 )
 from twelvefold.core.ports.runs import RunStore
+from twelvefold.core.ports.shares import ShareStore, TokenGrant, owner_of
 from twelvefold.core.ports.sql import (
     BlockingWait,
     ReadOnly,
@@ -108,6 +109,7 @@ __all__ = [
     "Schema",
     "Segment",
     "SentSignal",
+    "ShareStore",
     "SignalKey",
     "StatisticsStore",
     "StepTransaction",
@@ -116,6 +118,7 @@ __all__ = [
     "SyncTransaction",
     "ThreadHead",
     "ThreadRecord",
+    "TokenGrant",
     "ToolReadOnly",
     "ToolSpec",
     "Transaction",
@@ -126,6 +129,7 @@ __all__ = [
     "WaitingWork",
     "WakeUpSubscription",
     "WakeUps",
+    "owner_of",
 ]
 
 
@@ -135,6 +139,7 @@ class Store(
     QueueStore,
     WaitStore,
     KeyStore,
+    ShareStore,
     OutboxStore,
     OperationStore,
     MaintenanceStore,
