@@ -5,18 +5,18 @@ event or the person's answer becomes the result of its call.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
-
-from msgspec import Struct
 
 MAX_KEY_CHARS = 255
 """The longest name of an event, workflow or principal."""
 MAX_QUESTION_CHARS = 4_000
 
 
-class Wait(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Wait:
     """Let the run wait for a time, or for an event.
 
     `until` is a time with a zone, or how long after the start of the call by the database's clock;
@@ -52,7 +52,8 @@ class Wait(Struct, frozen=True):
         check_key("event", self.event)
 
 
-class Ask(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ask:
     """Let the run wait for a person's answer to a question.
 
     `schema` is the type of the answer: anything that Pydantic has a JSON Schema for, or a JSON
