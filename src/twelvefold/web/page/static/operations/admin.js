@@ -30,7 +30,7 @@ export async function journal(id, position, signal) {
 
 export const usage = async (filter, signal) => (await read(`${path("usage")}?${query(filter)}`, { signal })).data;
 export const workers = async (signal) => (await read(path("workers"), { signal })).data;
-export const inbox = (signal) => list("inbox", {}, null, signal);
+export const inbox = (after, signal) => list("inbox", {}, after, signal);
 
 /** Answer an open call. `output` is JSON text, so that its numbers keep their digits. */
 export const answerCall = (id, output) =>

@@ -3,7 +3,7 @@ import { h, quoted } from "../dom.js";
 import * as admin from "./admin.js";
 import { openCallForm } from "./open_call.js";
 import { agoElement, runLink } from "./parts.js";
-import { View } from "./view.js";
+import { View, readUntilFound } from "./view.js";
 
 /** The forms of open calls. A form that is shown stays, with what was typed, while the list is read again. */
 export class OpenCalls {
@@ -68,9 +68,9 @@ export class Inbox extends View {
   }
 
   read() {
-    return this.load((signal) => admin.inbox(signal), ({ data, has_more: hasMore }) => {
+    return this.load((signal) => readUntilFound((after) => admin.inbox(after, signal)), ({ data, has_more: hasMore }) => {
       this.calls.put(data);
-      this.empty.hidden = !this.calls.isEmpty;
+      this.empty.hidden = !this.calls.isEmpty || hasMore;
       this.more.hidden = !hasMore;
     });
   }

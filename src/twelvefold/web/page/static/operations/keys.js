@@ -26,7 +26,7 @@ export class Keys extends View {
     this.list = new PagedList({
       load: (read, render) => this.load(read, render),
       read: (after, signal) => admin.keys(after, signal),
-      render: (rows) => dataTable("API keys, oldest first", this.columns(), rows),
+      render: (rows) => dataTable("API keys, newest first", this.columns(), rows),
       empty: "There is no key. The server is open to its own machine only.",
     });
     element.append(h("p", { class: "toolbar" }, this.create), this.list.node);

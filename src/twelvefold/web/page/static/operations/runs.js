@@ -6,9 +6,8 @@ import * as admin from "./admin.js";
 import { Filters, periodOf, selectField, textField, timeField } from "./filters.js";
 import { STATUS_LABELS, runCode, runDuration, runLink, statusElement, timeElement, tokensOf } from "./parts.js";
 import { dataTable } from "./table.js";
-import { PagedList, View } from "./view.js";
+import { PagedList, View, readUntilFound } from "./view.js";
 
-const MAX_PAGES = 5;
 /** The path without which a run cannot be opened. */
 const DETAIL = "runs/{run_id}";
 const columns = (page) => [
@@ -23,15 +22,6 @@ const columns = (page) => [
 ];
 
 const workflowNames = async () => (await models()).map(({ id }) => id).filter((name) => !name.includes("/"));
-
-/** The server examines a part of the runs for each page: read on after an empty one, to a limit. */
-async function readUntilFound(filter, after, signal) {
-  for (let pages = 1; ; pages += 1) {
-    const page = await admin.runs(filter, after, signal);
-    if (page.data.length || !page.has_more || pages === MAX_PAGES) return page;
-    after = page.next;
-  }
-}
 
 export class Runs extends View {
   static title = "Runs";
@@ -49,7 +39,7 @@ export class Runs extends View {
     this.filters = new Filters(fields, (values) => page.setQuery(values));
     this.list = new PagedList({
       load: (read, render) => this.load(read, render),
-      read: (after, signal) => readUntilFound(this.filter(), after, signal),
+      read: (after, signal) => readUntilFound((next) => admin.runs(this.filter(), next, signal), after),
       render: (rows) => dataTable("Runs, newest first", columns(page), rows),
       empty: "No run matches.",
     });
