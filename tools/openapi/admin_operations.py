@@ -2,7 +2,7 @@
 
 from tools.openapi.operation import STRING, Json, Operation
 from twelvefold.web.schemas import objects
-from twelvefold.web.schemas.admin import budgets, runs
+from twelvefold.web.schemas.admin import budgets, keys, runs
 
 ADMIN = "Not part of the OpenAI API. The key needs the scope `admin`."
 LIST = ("limit", "after")
@@ -49,6 +49,47 @@ ADMIN_OPERATIONS = (
     ),
     Operation(
         "get",
+        "/v1/admin/keys",
+        "listKeys",
+        "List API keys of all principals, newest first",
+        keys.AdminKeyList,
+        parameters=LIST,
+        description=ADMIN,
+    ),
+    Operation(
+        "post",
+        "/v1/admin/keys",
+        "createKey",
+        "Create an API key",
+        keys.AdminKeySecret,
+        errors=(400,),
+        body=keys.CreateKey,
+        description=f"{ADMIN} The answer alone has the secret.",
+    ),
+    Operation(
+        "post",
+        "/v1/admin/keys/{key_id}/rotate",
+        "rotateKey",
+        "Give an API key a new secret",
+        keys.AdminKeySecret,
+        errors=(404,),
+        body=keys.RotateKey,
+        body_required=False,
+        parameters=("key_id",),
+        description=f"{ADMIN} The answer alone has the new secret.",
+    ),
+    Operation(
+        "delete",
+        "/v1/admin/keys/{key_id}",
+        "revokeKey",
+        "Revoke an API key",
+        keys.AdminKeyRevoked,
+        errors=(404,),
+        parameters=("key_id",),
+        description=ADMIN,
+    ),
+    Operation(
+        "get",
         "/v1/admin/budgets",
         "listBudgets",
         "List all budgets with what was spent",
@@ -71,7 +112,6 @@ ADMIN_OPERATIONS = (
         "Remove a budget",
         objects.Deleted,
         (404,),
-        parameters=("budget_id",),
         description=f"{ADMIN} What was spent of it stays, for a budget that is set again.",
     ),
 )

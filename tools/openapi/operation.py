@@ -15,6 +15,7 @@ PARAMETERS: Mapping[str, Json] = {
     "conversation_id": {"in": "path", "required": True, "schema": STRING},
     "budget_id": {"in": "path", "required": True, "schema": STRING},
     "item_id": {"in": "path", "required": True, "schema": STRING},
+    "key_id": {"in": "path", "required": True, "schema": STRING},
     "model": {"in": "path", "required": True, "schema": STRING},
     "limit": {
         "in": "query",

@@ -2,6 +2,6 @@
 
 from starlette.routing import BaseRoute
 
-from twelvefold.web.routes.admin import budgets, runs
+from twelvefold.web.routes.admin import budgets, keys, runs
 
-ROUTES: list[BaseRoute] = [*runs.ROUTES, *budgets.ROUTES]
+ROUTES: list[BaseRoute] = [*runs.ROUTES, *keys.ROUTES, *budgets.ROUTES]
