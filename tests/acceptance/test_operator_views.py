@@ -51,7 +51,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
     fetch = Connection.fetch
 
     async def recording(self: Connection, statement: str, values: Any, **others: Any) -> Any:
-        sent.append((statement, values))
+        if statement.startswith(("SELECT", "WITH")):  # no statement about the session
+            sent.append((statement, values))
         return await fetch(self, statement, values, **others)
 
     monkeypatch.setattr(Connection, "fetch", recording)

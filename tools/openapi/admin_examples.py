@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.web.schemas.admin import processes, runs, usage
+from twelvefold.web.schemas.admin import keys, processes, runs, usage
 
 _ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
 _RUN: Mapping[str, Any] = {
@@ -36,6 +36,25 @@ def listed(*data: Mapping[str, Any], **more: Any) -> Mapping[str, Any]:
     return {"object": "list", "data": data, **ends, **more}
 
 
+_KEY: Mapping[str, Any] = {
+    "id": "key_5f0c1d9e8b7a6432",
+    "object": "admin.key",
+    "name": "site",
+    "principal": "ann",
+    "scopes": ["runs", "approve", "signal"],
+    "workflows": ["enrolment"],
+    "tools": None,
+    "rate_per_minute": 600,
+    "max_runs": None,
+    "priority": 0,
+    "created_at": 1795959330.52,
+    "last_used_at": None,
+    "expires_at": 1803735330.52,
+    "old_secret_until": None,
+    "revoked_at": None,
+}
+_SECRET: Mapping[str, Any] = {"secret": "tw_EXAMPLEexampleEXAMPLEexampleEXAMPLEexample01"}
+
 _PROCESS: Mapping[str, Any] = {
     "id": "9f86d081884c7d659a2feaa0c55ad015",
     "object": "admin.process",
@@ -64,4 +83,9 @@ ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     runs.AdminRunList: listed(_RUN, next=None),
     processes.AdminProcessList: listed(_PROCESS),
     usage.AdminUsageList: {"object": "list", "data": [_USAGE], "has_more": False},
+    keys.AdminKeyList: listed(_KEY),
+    keys.AdminKeySecret: {**_KEY, **_SECRET},
+    keys.AdminKeyRevoked: {"id": _KEY["id"], "object": "admin.key.deleted", "deleted": True},
+    keys.CreateKey: {"name": "site", "principal": "ann", "expires_in": 7776000},
+    keys.RotateKey: {"overlap": 86400},
 }

@@ -1,7 +1,7 @@
 """The operations of `/v1/admin`."""
 
 from tools.openapi.operation import STRING, Json, Operation
-from twelvefold.web.schemas.admin import processes, runs, usage
+from twelvefold.web.schemas.admin import keys, processes, runs, usage
 
 ADMIN = "Not part of the OpenAI API. The key needs the scope `admin`."
 LIST = ("limit", "after")
@@ -60,6 +60,47 @@ ADMIN_OPERATIONS = (
         parameters=(*FILTERS, *LIST),
         description=f"{ADMIN} A page examines a bounded number of runs: it may have fewer than "
         "`limit` although there are more. `next` continues it.",
+    ),
+    Operation(
+        "get",
+        "/v1/admin/keys",
+        "listKeys",
+        "List API keys of all principals, newest first",
+        keys.AdminKeyList,
+        parameters=LIST,
+        description=ADMIN,
+    ),
+    Operation(
+        "post",
+        "/v1/admin/keys",
+        "createKey",
+        "Create an API key",
+        keys.AdminKeySecret,
+        errors=(400,),
+        body=keys.CreateKey,
+        description=f"{ADMIN} The answer alone has the secret.",
+    ),
+    Operation(
+        "post",
+        "/v1/admin/keys/{key_id}/rotate",
+        "rotateKey",
+        "Give an API key a new secret",
+        keys.AdminKeySecret,
+        errors=(404,),
+        body=keys.RotateKey,
+        body_required=False,
+        parameters=("key_id",),
+        description=f"{ADMIN} The answer alone has the new secret.",
+    ),
+    Operation(
+        "delete",
+        "/v1/admin/keys/{key_id}",
+        "revokeKey",
+        "Revoke an API key",
+        keys.AdminKeyRevoked,
+        errors=(404,),
+        parameters=("key_id",),
+        description=ADMIN,
     ),
     Operation(
         "get",
