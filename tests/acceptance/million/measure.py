@@ -87,7 +87,6 @@ async def admin_views(client: httpx2.AsyncClient) -> AsyncIterator[tuple[str, st
     assert page.status_code == 200, page.text
     runs = page.json()["data"]
     failed = (await client.get("/v1/admin/runs?status=failed&limit=100")).json()
-    waiting = (await client.get("/v1/admin/runs?status=waiting")).json()["data"]
     thread = runs[40]["thread"].removeprefix("conv_")
     named = {"thread": thread, "run": runs[40]["run"], "start": thread[:14]}
     for name, query in filters.items():
@@ -100,12 +99,6 @@ async def admin_views(client: httpx2.AsyncClient) -> AsyncIterator[tuple[str, st
         "runs: next failed page",
         f"/v1/admin/runs?limit=50&status=failed&after={failed['last_id']}",
     )
-    for name, run in (("ended", runs[40]), ("failed", failed["data"][0]), ("waiting", waiting[0])):
-        for part in ("", "/journal", "/export"):
-            yield f"run: {name}{part}", f"/v1/admin/runs/{run['id']}{part}"
-    yield "inbox", "/v1/admin/inbox"
-    for state in ("due", "failed", "dead"):
-        yield f"outbox: {state}", f"/v1/admin/outbox?state={state}"
     yield "workers", "/v1/admin/workers"
     first = time.strftime("%Y-%m-%d", time.gmtime(now - 60 * day))
     for by in ("day", "workflow", "principal", "day,workflow", "day,principal"):
@@ -114,8 +107,6 @@ async def admin_views(client: httpx2.AsyncClient) -> AsyncIterator[tuple[str, st
     yield "usage: of a workflow", f"/v1/admin/usage?from={first}&by=principal&workflow=orders"
     of_both = f"/v1/admin/usage?from={first}&principal=user-0007&workflow=orders"
     yield "usage: of a principal and workflow", of_both
-    yield "keys", "/v1/admin/keys"
-    yield "budgets", "/v1/admin/budgets"
 
 
 async def measure(client: httpx2.AsyncClient, path: str) -> tuple[int, list[float], Any]:
