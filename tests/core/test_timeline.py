@@ -91,24 +91,22 @@ def test_work_takes_the_time_that_was_measured() -> None:
         (600, took(said(), 140)),
         (600, finished()),
     ) == [
-        ("model", "gpt-test", 110, 400, "completed"),
+        ("model", "m-1", 110, 400, "completed"),
         ("tool", "enrol", 405, 450, "completed"),
-        ("model", "gpt-test", 460, 600, "completed"),
+        ("model", "m-1", 460, 600, "completed"),
     ]
 
 
 def test_work_that_was_not_measured_began_with_the_entry_before() -> None:
     assert shown((100, asked()), (400, called("enrol")), (450, failed())) == [
-        ("model", "gpt-test", 100, 400, "completed"),
+        ("model", "m-1", 100, 400, "completed"),
         ("tool", "enrol", 400, 450, "fault"),
     ]
 
 
 def test_a_reply_that_was_committed_with_its_call_ended_before_it() -> None:
-    assert shown(
-        (0, asked()), (400, took(called("enrol"), 300)), (400, took(succeeded(), 50))
-    ) == [
-        ("model", "gpt-test", 50, 350, "completed"),
+    assert shown((0, asked()), (400, took(called("enrol"), 340)), (400, took(succeeded(), 50))) == [
+        ("model", "m-1", 10, 350, "completed"),
         ("tool", "enrol", 350, 400, "completed"),
     ]
 
@@ -118,7 +116,7 @@ def test_a_result_of_an_earlier_reply_does_not_end_a_reply() -> None:
 
     spans = shown((0, asked()), (10, called("enrol")), (20, said()), (900, late))
 
-    assert spans[1] == ("model", "gpt-test", 10, 20, "completed")
+    assert spans[1] == ("model", "m-1", 10, 20, "completed")
 
 
 def test_calls_at_the_same_time_overlap() -> None:
@@ -142,14 +140,14 @@ def test_a_reply_has_its_tokens_and_attempts() -> None:
 
 def test_a_clock_that_goes_back_gives_no_negative_time() -> None:
     assert shown((100, asked()), (400, called("enrol")), (50, succeeded())) == [
-        ("model", "gpt-test", 100, 400, "completed"),
+        ("model", "m-1", 100, 400, "completed"),
         ("tool", "enrol", 400, 400, "completed"),
     ]
 
 
 def test_items_that_were_added_are_no_work() -> None:
     assert shown((0, asked()), (10, said()), (10, finished()), (900, added())) == [
-        ("model", "gpt-test", 0, 10, "completed")
+        ("model", "m-1", 0, 10, "completed")
     ]
 
 
@@ -165,7 +163,7 @@ def test_a_gap_in_which_no_process_worked_is_time_in_the_queue() -> None:
 def test_a_short_gap_is_the_time_of_a_commit() -> None:
     short = MIN_QUEUE_US // MS - 1
 
-    assert names(shown((1_000, asked()), (1_100 + short, took(said(), 100)))) == ["gpt-test"]
+    assert names(shown((1_000, asked()), (1_100 + short, took(said(), 100)))) == ["m-1"]
 
 
 def test_a_run_without_a_process_is_in_the_queue() -> None:
@@ -277,7 +275,7 @@ def test_an_unknown_outcome_waits_for_a_person_unless_it_is_final() -> None:
 
 def test_an_answer_without_a_question_ends_nothing() -> None:
     assert shown((0, asked()), (10, said()), (20, allowed())) == [
-        ("model", "gpt-test", 0, 10, "completed")
+        ("model", "m-1", 0, 10, "completed")
     ]
 
 

@@ -110,12 +110,12 @@ class _Spans:
 
     def _add(self, span: Span) -> None:
         """Add a span, and the time in the queue before it."""
-        if not self._open and span.started_us - self._at_us >= MIN_QUEUE_US and self._at_us:
+        if not self._open and span.started_us - self._at_us >= MIN_QUEUE_US:
             self.found.append(Span("queue", "", self._at_us, span.started_us, "ended"))
         self.found.append(span)
 
     def _started_us(self, at_us: int, took_us: int) -> int:
-        return at_us - took_us if took_us else self._at_us or at_us
+        return at_us - took_us if took_us else self._at_us
 
     # --- work ---------------------------------------------------------------------------------
 
@@ -181,8 +181,8 @@ class _Spans:
                 self._open_named(entry, call, call, _name_of(asked))
             case ChildrenStarted(call=call, tool=tool):
                 self._open_named(entry, call, call, tool)
-            case ChildAsked(call=call):
-                self._open_named(entry, _key_of(asked), call, _name_of(asked))
+            case child:
+                self._open_named(entry, _key_of(child), child.call, _name_of(child))
 
     def _open_named(self, entry: Entry, key: str, call: CallId, name: str) -> None:
         at_us = max(entry.at_us, self._at_us)
@@ -202,8 +202,8 @@ class _Spans:
             case OutcomeSettled(call=call, settled=settled):
                 self._close(call, settled, at_us)
                 self._know(call, unless=settled == "retry")
-            case ChildAnswered():
-                self._close(_key_of(ended), "answered", at_us)
+            case child:
+                self._close(_key_of(child), "answered", at_us)
 
     def _know(self, call: CallId, *, unless: bool = False) -> None:
         if not unless:

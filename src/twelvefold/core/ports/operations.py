@@ -60,3 +60,11 @@ class OperationStore(Protocol):
         more: then `end` continues it. Raises NotFound if the run `after` does not exist.
         """
         ...
+
+    async def operated_run(self, run: RunId) -> OperatedRun:
+        """Return one run. Raises NotFound, also if it was deleted."""
+        ...
+
+    async def runs_below(self, run: RunId, *, limit: int) -> Sequence[OperatedRun]:
+        """Return the runs that a run and those below it have started, oldest first."""
+        ...

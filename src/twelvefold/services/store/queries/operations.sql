@@ -55,5 +55,15 @@ SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by
    AND NOT (thread_id = :thread AND ordinal >= :ordinal)
  ORDER BY thread_id DESC, ordinal DESC LIMIT :scan
 
+-- keys_below: the runs below a run
+SELECT r.thread_id, r.ordinal, r.created_at, r.status, r.workflow, r.principal
+  FROM (WITH RECURSIVE below (id) AS (
+          SELECT id FROM threads WHERE parent_thread = :thread AND parent_run = :ordinal
+          UNION ALL
+          SELECT t.id FROM below b JOIN threads t ON t.parent_thread = b.id)
+        SELECT id FROM below) b
+  JOIN runs r ON r.thread_id = b.id
+ ORDER BY r.created_at DESC, r.thread_id DESC, r.ordinal DESC LIMIT :scan
+
 -- key_of_run: 0 rows mean that the run does not exist; a deleted run is found
 SELECT created_at FROM runs WHERE thread_id = :thread AND ordinal = :ordinal

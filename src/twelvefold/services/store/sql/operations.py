@@ -4,6 +4,7 @@ A page examines at most `SCAN_ROWS` entries of one index, however many runs ther
 conditions are checked on these.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -49,16 +50,27 @@ class Operations(Database):
             filter = replace(filter, status="failed")
         search = _search(filter, limit, await self._start(filter, after))
         values = search.values | {"limit": limit + 1, "scan": search.scan}
-        async with self._read_connection() as db:
-            rows = await db.fetch(self._assemble("found_runs", search), values)
-            page = [_operated(row) for row in rows[:limit] if row["deleted_at"] is None]
-            if len(rows) > limit:
-                return FoundRuns(page, _run_of(rows[limit - 1]))
-            if not search.conditions:
-                return FoundRuns(page)
-            last = await db.fetch(self._assemble("last_key", search), values)
+        rows = await self._read_rows("found_runs", search, values)
+        page = [_operated(row) for row in rows[:limit] if row["deleted_at"] is None]
+        if len(rows) > limit:
+            return FoundRuns(page, _run_of(rows[limit - 1]))
+        if not search.conditions:
+            return FoundRuns(page)
+        last = await self._read_rows("last_key", search, values)
         is_cut = bool(last) and last[0]["examined"] == search.scan
         return FoundRuns(page, _run_of(last[0]) if is_cut else None)
+
+    async def operated_run(self, run: RunId) -> OperatedRun:
+        found = await self.find_runs(RunFilter(id_prefix=run.thread, ordinal=run.ordinal), limit=1)
+        for one in found.runs:
+            return one
+        raise NotFound(f"no run {run}")
+
+    async def runs_below(self, run: RunId, *, limit: int) -> Sequence[OperatedRun]:
+        search = _Search("keys_below", _BY_TIME, [], dict(run_key(run)), limit)
+        values = search.values | {"limit": limit, "scan": limit}
+        rows = await self._read_rows("found_runs", search, values)
+        return [_operated(row) for row in reversed(rows) if row["deleted_at"] is None]
 
     async def _start(self, filter: RunFilter, after: RunId | None) -> dict[str, Any]:
         """Return the place after which the page begins."""
@@ -71,6 +83,10 @@ class Operations(Database):
         if rows[0]["created_at"] > latest_us and not filter.id_prefix:
             return {"at": latest_us, "thread": _AFTER_ALL, "ordinal": 0}
         return {"at": rows[0]["created_at"], **run_key(after)}
+
+    async def _read_rows(self, name: str, search: _Search, values: Mapping[str, Any]) -> list[Row]:
+        async with self._read_connection() as db:
+            return await db.fetch(self._assemble(name, search), values)
 
     def _assemble(self, name: str, search: _Search) -> str:
         parts = {
