@@ -87,6 +87,9 @@ class Sink:
         scheme = "smtps" if self.implicit_tls else "smtp"
         return f"{scheme}://{f'{login}@' if login else ''}localhost:{self.port}{query}"
 
+    def knows(self, user: str, password: str) -> bool:
+        return (user, password) == self.login
+
     def keep(self, mail: Received) -> None:
         self.mails.append(mail)
         if self.maildir:
@@ -159,7 +162,7 @@ class _Session:
 
     def _logged_in(self, text: str) -> str:
         _, user, password = base64.b64decode(text.split(" ")[2]).decode().split("\0")
-        if (user, password) != self._sink.login:
+        if not self._sink.knows(user, password):
             return "535 no such login"
         self._user = user
         return "235 welcome"

@@ -312,7 +312,7 @@ async def test_an_older_or_incompatible_schema_is_an_error(here: Path) -> None:
     with pytest.raises(SettingsError, match="the schema is missing, this release needs"):
         await check_database(store)
 
-    await migrate_journal("sqlite:///a.db")
+    await migrate_journal(Settings(database_url="sqlite:///a.db"))
     await check_database(store)
 
     async with store.write() as tx:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from twelvefold.config import MYSQL, Settings, list_variables, masked, misspelt, unused
+from twelvefold.config.parse import url_with_password
 from twelvefold.errors import SettingsError
 
 
@@ -286,7 +287,8 @@ def test_the_representation_of_settings_has_no_secrets() -> None:
     text = repr(Settings(database_url="mysql://app:p@ss@db/shop", openai_api_key="sk-123"))
 
     assert text.startswith(
-        "Settings(database_url='mysql://app:****@db/shop', database_pool_size=10"
+        "Settings(database_url='mysql://app:****@db/shop', database_password_file='', "
+        "database_pool_size=10"
     )
     assert "sk-123" not in text
 
@@ -368,3 +370,90 @@ def test_a_broker_url_is_of_amqp_and_a_secret() -> None:
     assert "amqps://ann:****@q/prod" in repr(settings)
     with pytest.raises(SettingsError, match="BROKER_URL: 'redis://q': use amqp://host or amqps"):
         Settings.from_environ({"BROKER_URL": "redis://q"})
+
+
+# --- secrets in files -----------------------------------------------------------------------------
+
+
+def test_a_secret_may_be_in_a_file() -> None:
+    settings = Settings.from_environ(
+        {
+            "DATABASE_URL": "mysql://app@a,b/shop",
+            "DATABASE_PASSWORD_FILE": "/run/secrets/database",
+            "OPENAI_API_KEY_FILE": "/run/secrets/openai",
+            "SMTP_URL": "smtp://desk@mail",
+            "SMTP_PASSWORD_FILE": "/run/secrets/smtp",
+            "BROKER_URL": "amqp://app@broker",
+            "BROKER_PASSWORD_FILE": "/run/secrets/broker",
+        }
+    )
+
+    assert settings.database_password_file == "/run/secrets/database"
+    assert settings.model_base_url == "https://api.openai.com/v1"
+
+
+def test_the_password_of_a_database_in_parts_may_be_in_a_file() -> None:
+    settings = Settings.from_environ(
+        {"MYSQL_USER": "app", "MYSQL_DATABASE": "shop", "DATABASE_PASSWORD_FILE": "/run/password"}
+    )
+
+    assert settings.database_password_file == "/run/password"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (
+            {"DATABASE_PASSWORD_FILE": "/p", "DATABASE_URL": "mysql://app:hush@a,b/shop"},
+            "DATABASE_PASSWORD_FILE: excludes the password of DATABASE_URL or MYSQL_PASSWORD; "
+            "set one of the two",
+        ),
+        (
+            {
+                "DATABASE_PASSWORD_FILE": "/p",
+                "MYSQL_USER": "app",
+                "MYSQL_PASSWORD": "hush",
+                "MYSQL_DATABASE": "shop",
+            },
+            "DATABASE_PASSWORD_FILE: excludes the password of DATABASE_URL or MYSQL_PASSWORD; "
+            "set one of the two",
+        ),
+        (
+            {"DATABASE_PASSWORD_FILE": "/p"},
+            "DATABASE_PASSWORD_FILE: is set, though DATABASE_URL has no user",
+        ),
+        (
+            {"OPENAI_API_KEY_FILE": "/k", "OPENAI_API_KEY": "hush"},
+            "OPENAI_API_KEY_FILE: excludes OPENAI_API_KEY; set one of the two",
+        ),
+        (
+            {"SMTP_PASSWORD_FILE": "/p", "SMTP_URL": "smtp://desk:hush@mail"},
+            "SMTP_PASSWORD_FILE: excludes the password of SMTP_URL; set one of the two",
+        ),
+        (
+            {"SMTP_PASSWORD_FILE": "/p", "SMTP_URL": "smtp://mail"},
+            "SMTP_PASSWORD_FILE: is set, though SMTP_URL has no user",
+        ),
+        (
+            {"BROKER_PASSWORD_FILE": "/p", "BROKER_URL": "amqp://app:hush@broker"},
+            "BROKER_PASSWORD_FILE: excludes the password of BROKER_URL; set one of the two",
+        ),
+        (
+            {"BROKER_PASSWORD_FILE": "/p"},
+            "BROKER_PASSWORD_FILE: is set, though BROKER_URL has no user",
+        ),
+    ],
+)
+def test_a_secret_is_given_once(given: dict[str, str], problem: str) -> None:
+    assert problems_of(**given) == (problem,)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("mysql://app@a,b:1/shop?ssl=true", "mysql://app:p%40%2Fs@a,b:1/shop?ssl=true"),
+        ("mysql://app:@a/app@shop", "mysql://app:p%40%2Fs@a/app@shop"),
+    ],
+)
+def test_a_password_is_put_into_a_url(url: str, expected: str) -> None:
+    assert url_with_password(url, "p@/s") == expected

@@ -156,6 +156,14 @@ def test_an_invalid_field_is_named_without_secrets(field: str, value: Any, probl
             '{"a": {"url": "http://h", "model": "m", "key": "k", "key_env": "K"}}',
             "MODELS: a: key: excludes key_env; give one of the two",
         ),
+        (
+            '{"a": {"url": "http://h", "model": "m", "key_env": "K", "key_file": "/k"}}',
+            "MODELS: a: key_env: excludes key_file; give one of the two",
+        ),
+        (
+            '{"a": {"model": "m", "key_file": "/k"}}',
+            "MODELS: a: key_file: is set, though url is not; without url the model has",
+        ),
     ],
 )
 def test_a_value_that_is_no_object_of_models_is_an_error(text: str, problem: str) -> None:

@@ -199,7 +199,7 @@ def schema() -> str:
     """Return the page of the tables after all migrations."""
     with TemporaryDirectory() as directory:
         url = f"sqlite:///{directory}/journal.db"
-        asyncio.run(migrate_journal(url))
+        asyncio.run(migrate_journal(Settings(database_url=url)))
         engine = create_engine(url)
         tables = inspect(engine)
         names = sorted(set(tables.get_table_names()) - {VERSION_TABLE})

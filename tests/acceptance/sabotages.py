@@ -38,7 +38,7 @@ def _of_this_machine() -> dict[str, str]:
         "IV",
         "mail goes to the machine's own server, whatever the URL says",
         "services/mail/__init__.py",
-        (("Server.parse(smtp_url)", 'Server.parse("smtp://localhost")'),),
+        (("Server.parse(smtp_url, password)", 'Server.parse("smtp://localhost")'),),
     ),
     Sabotage(
         "V",

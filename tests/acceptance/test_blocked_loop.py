@@ -17,6 +17,7 @@ from tests.acceptance.blocking_worker import model, workflow
 from tests.acceptance.database import private_database
 from tests.builders import user
 from twelvefold.boot import RandomIds, migrate_journal
+from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import OVER, Principal, Store
@@ -88,7 +89,7 @@ async def over(store: Store, run: RunId) -> str:
 async def queued(folder: Path, timeout_s: float) -> AsyncIterator[tuple[str, Store, RunId]]:
     """A database with one run that any worker may take."""
     async with private_database(URL, f"blocked_{secrets.token_hex(6)}") as url:
-        await migrate_journal(url)
+        await migrate_journal(Settings(database_url=url))
         store = await open_store(url)
         try:
             flow = workflow(folder, timeout_s)

@@ -10,6 +10,7 @@ from tests.servers import galera, group
 from tests.services.store.builders import on_server
 from twelvefold.admin.finding import Finding
 from twelvefold.admin.server_probes import probe_hosts, probe_server
+from twelvefold.config import Settings
 from twelvefold.core.ports import Store
 from twelvefold.errors import StoreFailed
 from twelvefold.services.store import open_store
@@ -225,7 +226,7 @@ async def test_a_real_group_and_its_hosts_are_recognised() -> None:
     url = urls[0].replace(hosts.partition(",")[0], hosts)
 
     findings = await probed(url)
-    states = [one.found async for one in probe_hosts(url)]
+    states = [one.found async for one in probe_hosts(Settings(database_url=url))]
 
     assert findings["cluster"].level == "ok"
     assert findings["cluster"].found.count("ONLINE") == 3

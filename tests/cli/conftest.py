@@ -26,7 +26,7 @@ from tests.services.model.mock_server import Behaviour, Call, MockServer, stream
 from tests.services.model.streams import FakeReply, responses_events
 from twelvefold.boot import migrate_journal, read_environment
 from twelvefold.cli.main import main
-from twelvefold.config import list_variables
+from twelvefold.config import Settings, list_variables
 
 SHOP = '''
 """A workflow as a user would write it."""
@@ -195,7 +195,7 @@ def _process_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An embedded database to copy: creating one takes half a second."""
     path = tmp_path_factory.mktemp("cli") / "twelvefold.db"
-    asyncio.run(migrate_journal(f"sqlite:///{path}"))
+    asyncio.run(migrate_journal(Settings(database_url=f"sqlite:///{path}")))
     return path
 
 

@@ -20,6 +20,7 @@ from tests.engine.stage import ANN, SHOP
 from tests.smtp_sink import Sink
 from twelvefold.boot import RandomIds, migrate_journal
 from twelvefold.cli.run import user_message
+from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Store
@@ -39,7 +40,7 @@ IN_TIME_S = 12.0
 async def database() -> AsyncIterator[str]:
     server = os.environ.get("DATABASE_URL", "")
     async with private_database(server, f"silent_{os.urandom(5).hex()}") as url:
-        await migrate_journal(url)
+        await migrate_journal(Settings(database_url=url))
         yield url
 
 

@@ -51,7 +51,7 @@ def _loggers() -> dict[str, logging.Logger]:
 def settings(tmp_path: Path) -> Settings:
     """The settings of a migrated database, with the demo model."""
     settings = Settings.from_environ({"DATABASE_URL": f"sqlite:///{tmp_path}/runs.db"})
-    asyncio.run(migrate_journal(settings.database_url))
+    asyncio.run(migrate_journal(settings))
     return settings
 
 

@@ -39,7 +39,7 @@ NOT_RUN = {
     "docs/howto/from-langgraph.md": 1,
     "docs/howto/from-openai-agents.md": 1,
     "docs/howto/high-availability.md": 2,
-    "docs/howto/kubernetes.md": 4,
+    "docs/howto/kubernetes.md": 5,
     "docs/howto/mail.md": 1,
     "docs/howto/metrics.md": 1,
     "docs/howto/release.md": 2,

@@ -103,7 +103,7 @@ async def _check_database(
         # Opening it would create it.
         yield Finding("warn", "database", f"{file} does not exist; chat and run create it")
         return
-    async for finding in probe_hosts(settings.database_url):
+    async for finding in probe_hosts(settings):
         yield finding
     try:
         problems = await services.store.check()
@@ -253,12 +253,13 @@ async def _check_model(settings: Settings) -> Finding:
         return Finding(
             "warn", "model", "the built-in demo model; set OPENAI_API_KEY for a real one"
         )
-    if settings.openai_api_key and "@" in urlsplit(base_url).netloc:
+    has_key = settings.openai_api_key or settings.openai_api_key_file
+    if has_key and "@" in urlsplit(base_url).netloc:
         found = "OPENAI_BASE_URL has a user and OPENAI_API_KEY is set; remove one of them"
         return Finding("fail", "model", found)
     try:
         listed = await request_model_list(settings, MODEL_TIMEOUT_S)
-    except ModelUnavailable as error:
+    except (ModelUnavailable, SettingsError) as error:
         return Finding("fail", "model", str(error))
     return _judge_model_list(listed.server, listed.status, listed.names, settings.openai_model)
 
@@ -267,11 +268,11 @@ async def _check_named_model(settings: Settings, named: NamedModel) -> Finding:
     what = f"model {named.name}"
     if not (named.url or settings.model_base_url):
         return Finding("warn", what, "the built-in demo model; set its url for a real one")
-    if named.key and "@" in urlsplit(named.url).netloc:
+    if (named.key or named.key_file) and "@" in urlsplit(named.url).netloc:
         return Finding("fail", what, "its url has a user and its key is set; remove one of them")
     try:
         listed = await request_model_list(settings, MODEL_TIMEOUT_S, named)
-    except ModelUnavailable as error:
+    except (ModelUnavailable, SettingsError) as error:
         return Finding("fail", what, str(error))
     key = "its key" if named.url else "OPENAI_API_KEY"
     return _judge_model_list(

@@ -46,7 +46,7 @@ async def migrate(settings: Settings, services: Services, *, finish: bool = Fals
     if before and before.level > SCHEMA and before.fits(SCHEMA):
         applied, release = [], this_release(settings, before.level, before.serves)
     else:
-        applied = await migrate_journal(settings.database_url)
+        applied = await migrate_journal(settings)
         is_finished = finish or before is None or embedded_file(settings) is not None
         serves = SCHEMA if is_finished else _keep_serves(before)
         release = this_release(settings, serves=serves)

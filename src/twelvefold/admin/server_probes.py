@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 from twelvefold.admin.finding import Finding, Level
 from twelvefold.boot import VERSION_TABLE, now_us, report_hosts
+from twelvefold.config import Settings
 from twelvefold.core import Store
 from twelvefold.errors import StoreFailed, StoreRefused
 
@@ -20,9 +21,9 @@ MEMBERS_TABLE = "performance_schema.replication_group_members"
 CONFLICTS = "transactions that conflict are rolled back when they commit, and retried"
 
 
-async def probe_hosts(database_url: str) -> AsyncIterator[Finding]:
+async def probe_hosts(settings: Settings) -> AsyncIterator[Finding]:
     """Yield a finding for each host of a DATABASE_URL with several hosts."""
-    for host in await report_hosts(database_url):
+    for host in await report_hosts(settings):
         found = f"it takes no writes: {host.obstacle}" if host.obstacle else "it takes writes"
         level: Level = "ok" if host.is_standby or not host.obstacle else "warn"
         yield Finding(level, f"host {host.address}", found)

@@ -17,6 +17,7 @@ from twelvefold.boot.database import (
 from twelvefold.boot.environment import RandomIds, now_us, read_environment
 from twelvefold.boot.metrics import open_metrics
 from twelvefold.boot.models import uses_default_model
+from twelvefold.boot.secrets import with_password
 from twelvefold.boot.services import (
     NoModel,
     open_broker,
@@ -50,4 +51,5 @@ __all__ = [
     "schema_problem",
     "this_release",
     "uses_default_model",
+    "with_password",
 ]

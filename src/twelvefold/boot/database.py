@@ -1,15 +1,21 @@
 """The database of the settings: its schema, and the release recorded in it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from twelvefold import __version__
+from twelvefold.boot.secrets import database_password
 from twelvefold.config import Settings
 from twelvefold.core import Release, Schema, Store
 from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
+from twelvefold.services import store as stores
 from twelvefold.services.store import migrate as migrations
-from twelvefold.services.store import report_hosts, sqlite_path
+from twelvefold.services.store import sqlite_path
 from twelvefold.services.store.migrations import VERSION_TABLE
+
+if TYPE_CHECKING:
+    from twelvefold.services.store.mysql.hosts import HostReport
 
 __all__ = [
     "SCHEMA",
@@ -73,12 +79,17 @@ def schema_problem(schema: Schema | None) -> str | None:
     return f"the schema is {found}, this release needs {SCHEMA}; {action}"
 
 
-async def migrate_journal(database_url: str) -> list[str]:
+async def migrate_journal(settings: Settings) -> list[str]:
     """Apply the missing migrations of the journal and return them.
 
     Raises StoreUnavailable or StoreRefused.
     """
-    return await migrations.migrate(database_url)
+    return await migrations.migrate(settings.database_url, password=database_password(settings))
+
+
+async def report_hosts(settings: Settings) -> "list[HostReport]":
+    """Return the state of each host of a DATABASE_URL with several hosts; of one host, nothing."""
+    return await stores.report_hosts(settings.database_url, database_password(settings))
 
 
 def journal_sql(settings: Settings, since: str = "base", *, finish: bool = False) -> str:

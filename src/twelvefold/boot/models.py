@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from twelvefold.boot.secrets import key_of, openai_key
 from twelvefold.config import NamedModel, Settings
 from twelvefold.config.models import Api
 from twelvefold.core import (
@@ -20,6 +21,7 @@ from twelvefold.core import (
 from twelvefold.core.models import unknown_model
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import get_logger
+from twelvefold.secret_file import SecretFile
 from twelvefold.services.model import open_model
 from twelvefold.services.model.http import Endpoint, HTTPTransport, Proxies
 from twelvefold.services.model.named import NamedModel as OpenNamedModel
@@ -115,15 +117,15 @@ class OpenModels(Mapping[str, Model]):
 
 def default_endpoint(settings: Settings) -> Endpoint:
     """Return the server of the default model; its `base_url` is "" for the demo model."""
-    return _endpoint(
-        settings, settings.model_base_url, settings.openai_api_key, settings.model_headers
-    )
+    base_url = settings.model_base_url
+    key = openai_key(settings) or settings.openai_api_key
+    return _endpoint(settings, base_url, key, settings.model_headers)
 
 
 def endpoint_of(settings: Settings, named: NamedModel) -> Endpoint:
     """Return the server of a named model: its own, or that of the default model."""
     if named.url:
-        return _endpoint(settings, named.url, named.key, dict(named.headers))
+        return _endpoint(settings, named.url, key_of(named) or named.key, dict(named.headers))
     shared = default_endpoint(settings)
     headers = {**shared.headers, **dict(named.headers)}
     return _endpoint(settings, shared.base_url, shared.api_key, headers)
@@ -135,7 +137,7 @@ def api_of(settings: Settings, named: NamedModel) -> Api:
 
 
 def _endpoint(
-    settings: Settings, base_url: str, api_key: str, headers: Mapping[str, str]
+    settings: Settings, base_url: str, api_key: str | SecretFile, headers: Mapping[str, str]
 ) -> Endpoint:
     proxies = Proxies(settings.https_proxy, settings.http_proxy, settings.no_proxy)
     return Endpoint(base_url, api_key, headers, proxies, settings.ssl_cert_file)

@@ -21,6 +21,12 @@ from twelvefold.boot.models import (
     profiles_of,
     uses_default_model,
 )
+from twelvefold.boot.secrets import (
+    broker_password,
+    check_keys,
+    database_password,
+    smtp_password,
+)
 from twelvefold.boot.workflows import load_workflows, with_started
 from twelvefold.config import NamedModel, Settings
 from twelvefold.core import (
@@ -47,6 +53,7 @@ from twelvefold.engine import (
 )
 from twelvefold.errors import ModelUnavailable, SettingsError, WorkflowError
 from twelvefold.observe.log import get_logger
+from twelvefold.secret_file import SecretFile
 from twelvefold.services import mail as mails
 from twelvefold.services.broker import open_wake_ups
 from twelvefold.services.model.http import ModelList, list_models
@@ -103,11 +110,14 @@ async def open_services(
     workflows = with_started(offered)
     named = OpenModels(settings, models)
     check_models(workflows, named)
+    if with_model:
+        check_keys(settings)
     handed_in = _check_resources(Resources(resources), workflows)
     ids: Ids = RandomIds()
     async with AsyncExitStack() as stack:
+        password = database_password(settings)
         store: Store = await open_store(
-            settings.database_url, pool_size=settings.database_pool_size
+            settings.database_url, pool_size=settings.database_pool_size, password=password
         )
         stack.push_async_callback(store.close)
         if file := embedded_file(settings):
@@ -117,7 +127,7 @@ async def open_services(
             is_used = uses_default_model(workflows)
             model = named.open_default(is_used=is_used) if with_model else NoModel()
             stack.push_async_callback(model.close)
-        renewer = _open_renewer(settings)
+        renewer = _open_renewer(settings, password)
         stack.push_async_callback(renewer.close)
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))
         limits, release = _limits(settings), release_of(settings)
@@ -152,11 +162,12 @@ def _check_resources(resources: Resources, workflows: Mapping[str, Workflow]) ->
     return resources
 
 
-def _open_renewer(settings: Settings) -> LeaseRenewer | RenewalThread:
+def _open_renewer(settings: Settings, password: SecretFile | None) -> LeaseRenewer | RenewalThread:
     url = settings.database_url
     if url.startswith("sqlite") and sqlite_path(url) == MEMORY:
         return LeaseRenewer()  # a second connection would open another database
-    return RenewalThread(functools.partial(open_store, url, pool_size=1), time.monotonic)
+    opened = functools.partial(open_store, url, pool_size=1, password=password)
+    return RenewalThread(opened, time.monotonic)
 
 
 @asynccontextmanager
@@ -177,6 +188,7 @@ def open_broker(settings: Settings) -> "RabbitMQWakeUps":
         broker_url=settings.broker_url,
         database=database_name(settings),
         ca_file=settings.ssl_cert_file,
+        password=broker_password(settings),
     )
 
 
@@ -223,7 +235,11 @@ async def open_mailer(settings: Settings) -> AsyncIterator[Mailer | None]:
     if not settings.smtp_url:
         yield None
         return
-    mailer: Mailer = mails.open_mailer(smtp_url=settings.smtp_url, mail_from=settings.mail_from)
+    mailer: Mailer = mails.open_mailer(
+        smtp_url=settings.smtp_url,
+        mail_from=settings.mail_from,
+        password=smtp_password(settings),
+    )
     try:
         yield mailer
     finally:

@@ -18,6 +18,7 @@ from twelvefold.config.parse import (
     masked,
     number,
     one_of,
+    printable,
     text,
     url,
 )
@@ -30,6 +31,7 @@ Accepts = Literal["image", "file"]
 DEFAULT_MODEL = "default"
 EXAMPLE = '{"fast": {"url": "https://host/v1", "key_env": "FAST_KEY", "model": "gpt-5-nano"}}'
 _SECRET_FIELDS = ("key", "headers")
+_KEY_FIELDS = ("key", "key_env", "key_file")
 _SHOWN_FIELDS = (
     *("model", "api", "price", "window", "max_output_tokens", "temperature", "accepts"),
     "timeout_s",
@@ -39,7 +41,7 @@ _MAX_USD_PER_MILLION = 1_000_000.0
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
-    """A model of MODELS. `key_env` is the variable that has its key, "" if `key` is given.
+    """A model of MODELS. `key_env` is the variable that has its key, `key_file` the file.
 
     None and "" are fields that are not given. `price` is in micro-dollars per million tokens.
     """
@@ -49,6 +51,7 @@ class NamedModel:
     url: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
     key_env: str = ""
+    key_file: str = ""
     api: Api | None = None
     price: "Price | None" = None
     window: int | None = None
@@ -112,10 +115,11 @@ def _name_problems(name: str) -> Iterator[str]:
 def _inconsistencies(given: Mapping[str, object]) -> Iterator[str]:
     if "model" not in given:
         yield "model: is not set; give the name that the server knows"
-    if "key" in given and "key_env" in given:
-        yield "key: excludes key_env; give one of the two"
-    for key in ("key", "key_env"):
-        if key in given and "url" not in given:
+    keys = [key for key in _KEY_FIELDS if key in given]
+    if len(keys) > 1:
+        yield f"{keys[0]}: excludes {keys[1]}; give one of the two"
+    for key in keys:
+        if "url" not in given:
             yield f"{key}: is set, though url is not; without url the model has OPENAI_API_KEY"
 
 
@@ -203,6 +207,7 @@ _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "url": _string(url("https", "http")),
     "key": _string(header),
     "key_env": _string(_variable_name),
+    "key_file": _string(printable),
     "model": _string(text),
     "api": _string(one_of(Api)),
     "price": _price,

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from typing import Any, get_args
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from twelvefold.services.store.mysql.server_urls import server_urls
 
@@ -194,6 +194,17 @@ def networks(text: str) -> tuple[str, ...]:
                 f"{error}; use addresses or networks, as in 10.0.0.1,10.1.0.0/16"
             ) from None
     return found
+
+
+def login_of(url: str) -> str:
+    """Return the user and the password of a URL as `user:password`, "" without a user."""
+    return urlsplit(server_urls(url)[0]).netloc.rpartition("@")[0]
+
+
+def url_with_password(url: str, password: str) -> str:
+    """Return the URL of a user with a password."""
+    user = login_of(url).partition(":")[0]
+    return url.replace(f"//{login_of(url)}@", f"//{user}:{quote(password, safe='')}@", 1)
 
 
 def masked(value: str) -> str:

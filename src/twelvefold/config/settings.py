@@ -14,6 +14,7 @@ from twelvefold.config.parse import (
     headers,
     import_paths,
     integer,
+    login_of,
     masked,
     networks,
     number,
@@ -66,6 +67,9 @@ class Settings:
         "sqlite:///file.db",
         SECRET,
     ] = "sqlite:///twelvefold.db"
+    database_password_file: Annotated[
+        str, printable, "file with the password of DATABASE_URL; read again when it is replaced"
+    ] = ""
     database_pool_size: Annotated[
         int,
         integer(1, 10_000),
@@ -74,6 +78,9 @@ class Settings:
 
     openai_api_key: Annotated[
         str, header, "if neither this nor OPENAI_BASE_URL is set, the demo model responds", SECRET
+    ] = ""
+    openai_api_key_file: Annotated[
+        str, printable, "file with OPENAI_API_KEY; read again when it is replaced"
     ] = ""
     openai_base_url: Annotated[str, url("https", "http"), f"default: {OPENAI_URL}", SECRET] = ""
     openai_headers: Annotated[
@@ -260,6 +267,9 @@ class Settings:
     smtp_url: Annotated[
         str, url("smtp", "smtps"), "the mail server; default: mail stays in the outbox", SECRET
     ] = ""
+    smtp_password_file: Annotated[
+        str, printable, "file with the password of SMTP_URL; read again when it is replaced"
+    ] = ""
     mail_from: Annotated[str, text, "the sender of mail"] = ""
     broker_url: Annotated[
         str,
@@ -267,6 +277,9 @@ class Settings:
         "RabbitMQ that wakes workers, amqp://user:password@host/vhost; default: workers poll the "
         "database every second",
         SECRET,
+    ] = ""
+    broker_password_file: Annotated[
+        str, printable, "file with the password of BROKER_URL; read again when it is replaced"
     ] = ""
 
     log_level: Annotated[
@@ -290,7 +303,8 @@ class Settings:
     @property
     def model_base_url(self) -> str:
         """The URL of the model server; "" for the built-in demo model."""
-        return self.openai_base_url or (OPENAI_URL if self.openai_api_key else "")
+        has_key = self.openai_api_key or self.openai_api_key_file
+        return self.openai_base_url or (OPENAI_URL if has_key else "")
 
     @property
     def model_headers(self) -> dict[str, str]:
@@ -345,6 +359,25 @@ def _inconsistencies(settings: Settings) -> Iterator[str]:
         yield from _unknown_prices(settings)
     if settings.tls_key and not settings.tls_cert:
         yield "TLS_KEY: is set, though TLS_CERT is not"
+    if settings.openai_api_key_file and settings.openai_api_key:
+        yield "OPENAI_API_KEY_FILE: excludes OPENAI_API_KEY; set one of the two"
+    if settings.database_password_file:
+        yield from _password_problems("DATABASE", settings.database_url)
+    if settings.smtp_password_file:
+        yield from _password_problems("SMTP", settings.smtp_url)
+    if settings.broker_password_file:
+        yield from _password_problems("BROKER", settings.broker_url)
+
+
+def _password_problems(service: str, url: str) -> Iterator[str]:
+    """Yield a problem if a URL whose password is in a file has its own, or no user."""
+    variable, of = f"{service}_PASSWORD_FILE", f"{service}_URL"
+    user, _, password = login_of(url).partition(":")
+    if password:
+        others = " or MYSQL_PASSWORD" if service == "DATABASE" else ""
+        yield f"{variable}: excludes the password of {of}{others}; set one of the two"
+    elif not user:
+        yield f"{variable}: is set, though {of} has no user"
 
 
 def _unknown_prices(settings: Settings) -> Iterator[str]:

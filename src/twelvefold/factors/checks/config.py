@@ -9,6 +9,7 @@ from pathlib import Path
 
 from twelvefold.config import Settings, list_variables
 from twelvefold.errors import SettingsError
+from twelvefold.factors.checks.rotation import check_rotation
 from twelvefold.factors.harness import Process, Report, TestBed
 from twelvefold.factors.harness.source_code import (
     PACKAGE_DIRECTORY,
@@ -31,6 +32,9 @@ SAMPLE_VALUES = (
 """Values of every kind, none of them a default. A variable gets the first that it accepts."""
 REQUIRED_WITH = {
     "TLS_KEY": {"TLS_CERT": "cert.pem"},
+    "DATABASE_PASSWORD_FILE": {"DATABASE_URL": "mysql://u@h/d"},
+    "SMTP_PASSWORD_FILE": {"SMTP_URL": "smtp://u@h"},
+    "BROKER_PASSWORD_FILE": {"BROKER_URL": "amqp://u@h"},
     "MYSQL_": {"MYSQL_USER": "u", "MYSQL_DATABASE": "d"},
 }
 """Variables that are valid only together with others, by prefix."""
@@ -41,6 +45,7 @@ async def check_config(bed: TestBed, report: Report) -> None:
     await _check_files(bed, report)
     await asyncio.to_thread(_check_source_code, report)
     _check_variables(report)
+    await check_rotation(bed, report)
 
 
 async def _check_files(bed: TestBed, report: Report) -> None:

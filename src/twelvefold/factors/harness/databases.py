@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from twelvefold.boot import embedded_file, migrate_journal, open_services
+from twelvefold.boot import embedded_file, migrate_journal, open_services, with_password
 from twelvefold.config import Settings
 from twelvefold.engine import Services, retry_unavailable
 from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
@@ -23,6 +23,8 @@ class TemporaryDatabases:
     """Creates databases; `close` drops them. They remain if the process is killed."""
 
     def __init__(self, settings: Settings, directory: Path) -> None:
+        # The processes of the checks get DATABASE_URL alone.
+        settings = with_password(settings)
         self._settings = replace(settings, workflows=(workflow.IMPORT_PATH,))
         self._directory = directory
         self._drops = AsyncExitStack()
@@ -54,8 +56,9 @@ class TemporaryDatabases:
     async def create_migrated(self) -> str:
         """Create a database with the tables of the release and of the workflow; return its URL."""
         url = await self.create_empty()
+        migrated = replace(self._settings, database_url=url)
         async with self._migration_lock:
-            await retry_unavailable(lambda: migrate_journal(url), RETRY_TIMEOUT_S)
+            await retry_unavailable(lambda: migrate_journal(migrated), RETRY_TIMEOUT_S)
         async with self.open_services(url) as services:
             schema = workflow.workflow.schema
             await retry_unavailable(lambda: services.store.run_script(schema), RETRY_TIMEOUT_S)
@@ -77,6 +80,10 @@ class TemporaryDatabases:
         await self._execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.* TO '{user}'@'%'")
         host = parts.netloc.rpartition("@")[2]
         return parts._replace(netloc=f"{user}:{quote(password)}@{host}").geturl()
+
+    async def change_password(self, user: str, password: str) -> None:
+        """Change the password of a user that these databases have."""
+        await self._execute(f"ALTER USER '{user}'@'%' IDENTIFIED BY '{password}'")
 
     async def close(self) -> None:
         await self._drops.aclose()

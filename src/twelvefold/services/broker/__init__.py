@@ -5,14 +5,18 @@ from typing import TYPE_CHECKING
 from twelvefold.errors import SettingsError
 
 if TYPE_CHECKING:
+    from twelvefold.secret_file import SecretFile
     from twelvefold.services.broker.rabbitmq import RabbitMQWakeUps
 
 
-def open_wake_ups(*, broker_url: str, database: str, ca_file: str = "") -> "RabbitMQWakeUps":
+def open_wake_ups(
+    *, broker_url: str, database: str, ca_file: str = "", password: "SecretFile | None" = None
+) -> "RabbitMQWakeUps":
     """Return the wake-ups of a broker, `amqp://` or `amqps://`. They connect on first use.
 
     `database` is the name of the database; processes of the same database find each other by it.
-    Raises SettingsError if the extra is not installed or `ca_file` cannot be read.
+    `password` replaces that of the URL. Raises SettingsError if the extra is not installed, or if
+    `ca_file` or the file of the password cannot be read.
     """
     try:
         from twelvefold.services.broker.rabbitmq import RabbitMQWakeUps
@@ -22,4 +26,4 @@ def open_wake_ups(*, broker_url: str, database: str, ca_file: str = "") -> "Rabb
         raise SettingsError(
             "BROKER_URL: package aio-pika is not installed; run `pip install twelvefold[rabbitmq]`"
         ) from error
-    return RabbitMQWakeUps(broker_url, database, ca_file)
+    return RabbitMQWakeUps(broker_url, database, ca_file, password)

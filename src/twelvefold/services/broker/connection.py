@@ -10,7 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -19,6 +19,7 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from twelvefold.backoff import Backoff
 from twelvefold.errors import BrokerUnavailable, SettingsError
 from twelvefold.observe.log import get_logger
+from twelvefold.secret_file import SecretFile
 
 log = get_logger(__name__)
 # aiormq logs each failed attempt with a traceback. `keep_connected` logs each outage once.
@@ -32,11 +33,13 @@ CLIENT_ERRORS = (AMQPError, ChannelInvalidStateError, OSError)
 
 
 class Broker:
-    """Opens connections to the broker of BROKER_URL."""
+    """Opens connections to the broker of BROKER_URL; `password` replaces that of the URL."""
 
-    def __init__(self, url: str, ca_file: str = "") -> None:
+    def __init__(self, url: str, ca_file: str = "", password: SecretFile | None = None) -> None:
         parts = urlsplit(url)
         self._url = url
+        self._password = password
+        self._current_url()  # raises SettingsError if the file has no password
         self.host = parts.hostname or ""
         self._options: dict[str, Any] = {}
         if "heartbeat=" not in parts.query:
@@ -51,7 +54,7 @@ class Broker:
         """
         with self.faults():
             connection = await aio_pika.connect(
-                self._url,
+                self._current_url(),
                 ssl_context=self._tls,
                 timeout=CONNECT_TIMEOUT_S,
                 client_properties={"connection_name": f"twelvefold {purpose}"},
@@ -64,6 +67,14 @@ class Broker:
             with suppress(Exception), self.faults():
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await connection.close()
+
+    def _current_url(self) -> str:
+        if self._password is None:
+            return self._url
+        parts = urlsplit(self._url)
+        user, _, host = parts.netloc.rpartition("@")
+        login = f"{user.partition(':')[0]}:{quote(self._password.value(), safe='')}"
+        return parts._replace(netloc=f"{login}@{host}").geturl()
 
     @contextmanager
     def faults(self) -> Iterator[None]:

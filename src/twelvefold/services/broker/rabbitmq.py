@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
+from twelvefold.secret_file import SecretFile
 from twelvefold.services.broker.connection import Broker
 from twelvefold.services.broker.publisher import Publisher
 from twelvefold.services.broker.queues import QueueNames
@@ -17,8 +18,10 @@ from twelvefold.services.broker.subscription import Subscription
 class RabbitMQWakeUps:
     """Implements `twelvefold.core.ports.WakeUps`."""
 
-    def __init__(self, url: str, database: str, ca_file: str = "") -> None:
-        self._broker = Broker(url, ca_file)
+    def __init__(
+        self, url: str, database: str, ca_file: str = "", password: SecretFile | None = None
+    ) -> None:
+        self._broker = Broker(url, ca_file, password)
         self._names = QueueNames(database)
         self._publisher = Publisher(self._broker, self._names)
 

@@ -26,6 +26,7 @@ from aiosmtplib import (
 
 from twelvefold.core import Mail
 from twelvefold.errors import MailRejected, MailUnavailable, SettingsError
+from twelvefold.secret_file import SecretFile, secret_value
 from twelvefold.services.mail.message import build_envelope
 
 READ_TIMEOUT_S = 30.0
@@ -55,16 +56,18 @@ class SMTPServer:
     tls: bool = False
     starttls: bool | None = None
     user: str | None = None
-    password: str = field(default="", repr=False)
+    password: str | SecretFile = field(default="", repr=False)
 
     @classmethod
-    def parse(cls, url: str) -> Self:
-        """Parse SMTP_URL. Raises SettingsError.
+    def parse(cls, url: str, password: SecretFile | None = None) -> Self:
+        """Parse SMTP_URL; `password` replaces its password. Raises SettingsError.
 
         With a login, STARTTLS is required by default: otherwise an attacker who removes the
         server's offer would receive the password.
         """
         parts = urlsplit(url)
+        if password is not None:
+            password.value()  # raises SettingsError if the file has none
         tls, login = parts.scheme == "smtps", parts.username is not None
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         starttls = query.pop("starttls", "required" if login else "offered")
@@ -78,7 +81,7 @@ class SMTPServer:
             tls=tls,
             starttls=False if tls else STARTTLS[starttls],
             user=unquote(parts.username) if parts.username is not None else None,
-            password=unquote(parts.password or ""),
+            password=password or unquote(parts.password or ""),
         )
 
 
@@ -168,12 +171,28 @@ class SMTPMailer:
         return None
 
     async def _connect(self) -> SMTP:
+        """Connect; once more if the login was refused and its file has another password."""
+        password, tried_at = secret_value(self._server.password), time.monotonic()
+        try:
+            return await self._connect_once(password)
+        except MailUnavailable as error:
+            if not self._is_renewed(password, tried_at, error):
+                raise
+        return await self._connect_once(secret_value(self._server.password))
+
+    def _is_renewed(self, password: str, tried_at: float, error: MailUnavailable) -> bool:
+        file, code = self._server.password, getattr(error.__cause__, "code", 0)
+        if isinstance(file, str) or code not in LOGIN_CODES:
+            return False
+        return file.is_replaced(password, tried_at)
+
+    async def _connect_once(self, password: str) -> SMTP:
         server = self._server
         client = SMTP(
             hostname=server.host,
             port=server.port,
             username=server.user,
-            password=server.password if server.user is not None else None,
+            password=password if server.user is not None else None,
             # The default is a lookup of this machine's name, which may be slow.
             local_hostname=self._sender.domain,
             timeout=self._timeout_s,

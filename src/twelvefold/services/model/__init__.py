@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from twelvefold.secret_file import SecretFile
     from twelvefold.services.model.http import Proxies, Transport
     from twelvefold.services.model.openai import Api, OpenAIModel
 
@@ -17,7 +18,7 @@ _MAX_CONNECT_TIMEOUT_S = 10.0
 def open_model(
     *,
     base_url: str,
-    api_key: str,
+    api_key: "str | SecretFile",
     model: str,
     api: "Api" = "responses",
     temperature: float | None = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from twelvefold.core import Release
 from twelvefold.errors import StoreRefused, StoreUnavailable, TwelvefoldError
+from twelvefold.secret_file import SecretFile
 from twelvefold.services.store.migrations import VERSION_TABLE
 from twelvefold.services.store.sqlite import sqlite_path
 
@@ -32,19 +33,23 @@ LOCK_S = 5
 LOCK_LOST = "another process has taken over the migration"
 
 
-async def migrate(url: str, *, revision: str = "head") -> list[str]:
+async def migrate(
+    url: str, *, revision: str = "head", password: SecretFile | None = None
+) -> list[str]:
     """Bring the database to a revision, up or down; "base" is before the first.
 
-    Returns the revisions that were applied or undone, in order. Raises StoreUnavailable or
-    StoreRefused; it is safe to run it again after either.
+    `password` is that of a server, instead of the URL's. Returns the revisions that were applied or
+    undone, in order. Raises StoreUnavailable or StoreRefused; it is safe to run it again after
+    either.
     """
     from alembic.script.revision import RevisionError
     from alembic.util import CommandError
     from sqlalchemy.exc import DBAPIError
 
-    migrate_database = _migrate_sqlite if _is_sqlite(url) else _migrate_mysql
     try:
-        return await migrate_database(url, revision)
+        if _is_sqlite(url):
+            return _migrate_sqlite(url, revision)
+        return await _migrate_mysql(url, revision, password)
     except (CommandError, RevisionError) as error:
         raise StoreRefused(f"the migration failed: {error}") from error
     except DBAPIError as error:
@@ -55,7 +60,7 @@ async def migrate(url: str, *, revision: str = "head") -> list[str]:
         raise _translate_error(error) from error
 
 
-async def _migrate_sqlite(url: str, revision: str) -> list[str]:
+def _migrate_sqlite(url: str, revision: str) -> list[str]:
     from sqlalchemy import URL, create_engine
     from sqlalchemy.pool import NullPool
 
@@ -69,20 +74,20 @@ async def _migrate_sqlite(url: str, revision: str) -> list[str]:
         return _run_revisions(connection, revision)
 
 
-async def _migrate_mysql(url: str, revision: str) -> list[str]:
-    import asyncmy
+async def _migrate_mysql(url: str, revision: str, password: SecretFile | None) -> list[str]:
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
+    from twelvefold.services.store.mysql import login
     from twelvefold.services.store.mysql.hosts import find_writable
     from twelvefold.services.store.mysql.migration_lock import RENEW, migration_lock
     from twelvefold.services.store.mysql.url import host_arguments
 
-    arguments = await find_writable(host_arguments(url))
+    arguments = await find_writable(host_arguments(url, password))
 
     async def connect() -> Any:
-        return await asyncmy.connect(**arguments)
+        return await login.connect(arguments)
 
     engine = create_async_engine("mysql+asyncmy://", async_creator=connect, poolclass=NullPool)
     async with engine.connect() as connection:

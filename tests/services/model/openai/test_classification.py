@@ -8,7 +8,7 @@ from twelvefold.services.model.openai.failures.classification import (
     parse_error_response,
 )
 
-CONTEXT = RequestContext("http://127.0.0.1/v1", "/responses", "sk-secret", "gpt-test")
+CONTEXT = RequestContext("http://127.0.0.1/v1", "/responses", "gpt-test", ("sk-secret",))
 DATE = "Wed, 21 Oct 2015 07:28:30 GMT"
 
 

@@ -37,6 +37,7 @@ class DirectTransport:
         self._tls: ssl.SSLContext | None = None
         self._pool: ConnectionPool | None = None
         self._heads: dict[tuple[object, ...], bytes] = {}
+        self._heads_key = ""
 
     def prepare(self) -> None:
         """Load the trusted certificates. Raises ModelUnavailable if their file cannot be used."""
@@ -68,6 +69,8 @@ class DirectTransport:
 
     def _head(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
         # Encoding a head costs more than the rest of a request, and few different ones are sent.
+        if (api_key := self._endpoint.key) != self._heads_key:
+            self._heads, self._heads_key = {}, api_key
         key = (method, path, *headers.items())
         if key not in self._heads:
             self._heads[key] = encode_head(method, self._endpoint, path, headers)

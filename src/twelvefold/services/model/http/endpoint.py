@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from twelvefold.secret_file import SecretFile, secret_value
 from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 
 
@@ -12,14 +13,26 @@ from twelvefold.services.model.http.proxies import NO_PROXIES, Proxies
 class Endpoint:
     """A base URL, which may have a user and a query; `headers` are set by the operator.
 
-    `ca_file`: PEM file with the certificates to trust, "" for the system's list.
+    `api_key` may be in a file, which may be replaced. `ca_file`: PEM file with the certificates to
+    trust, "" for the system's list.
     """
 
     base_url: str = field(repr=False)
-    api_key: str = field(default="", repr=False)
+    api_key: str | SecretFile = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxies: Proxies = NO_PROXIES
     ca_file: str = ""
+
+    @property
+    def key(self) -> str:
+        """The current API key, "" for none."""
+        return secret_value(self.api_key)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The API keys and header values that a server's text may repeat."""
+        keys = (self.api_key,) if isinstance(self.api_key, str) else self.api_key.known
+        return *keys, *self.headers.values()
 
     @property
     def name(self) -> str:
@@ -63,8 +76,8 @@ class Endpoint:
 
     def _authorization(self) -> str:
         """Return the API key, otherwise the user and password of the base URL, otherwise ""."""
-        if self.api_key:
-            return f"Bearer {self.api_key}"
+        if key := self.key:
+            return f"Bearer {key}"
         user, separator, _ = urlsplit(self.base_url).netloc.rpartition("@")
         if not separator:
             return ""

@@ -47,7 +47,8 @@ class ProxiedTransport:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> AsyncIterator["ProxiedResponse"]:
         """Send a request to a path below the base URL."""
-        response = await self._send(method, self._endpoint.url(path), body, headers)
+        sent = {**self._endpoint.request_headers(), **headers}
+        response = await self._send(method, self._endpoint.url(path), body, sent)
         try:
             yield ProxiedResponse(response)
             await _drain(response)
@@ -106,7 +107,6 @@ class ProxiedTransport:
                 ssl=tls_context(self._endpoint.ca_file),
             ),
             cookie_jar=DummyCookieJar(),
-            headers=self._endpoint.request_headers(),
             timeout=ClientTimeout(total=None, connect=self._connect_timeout_s),
         )
         return self._session

@@ -1,9 +1,12 @@
 """Transports of a request to the model's server: the `Transport` protocol, and HTTP."""
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Protocol
 
+from twelvefold.secret_file import SecretFile
 from twelvefold.services.model.http.connection_errors import invalid_address
 from twelvefold.services.model.http.direct import DirectTransport
 from twelvefold.services.model.http.endpoint import Endpoint
@@ -63,15 +66,22 @@ class HTTPTransport:
         self, path: str, body: bytes, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[Response]:
         """Implement `Transport.post`."""
-        return self._choose().request("POST", path, body, headers)
+        return self._request("POST", path, body, headers)
 
     def get(self, path: str) -> AbstractAsyncContextManager[Response]:
         """Send a GET request to a path below the base URL. Raises the same errors as `post`."""
-        return self._choose().request("GET", path, None, {"accept": "application/json"})
+        return self._request("GET", path, None, {"accept": "application/json"})
 
     async def close(self) -> None:
         if self._chosen is not None:
             await self._chosen.close()
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Response]:
+        request = partial(self._choose().request, method, path, body, headers)
+        key = self._endpoint.api_key
+        return request() if isinstance(key, str) else _request_with_file(key, request)
 
     def _choose(self) -> DirectTransport | ProxiedTransport:
         if self._chosen is None:
@@ -84,3 +94,17 @@ class HTTPTransport:
             return self._endpoint.proxy is not None
         except ValueError:
             raise invalid_address(self._endpoint) from None
+
+
+@asynccontextmanager
+async def _request_with_file(
+    key: SecretFile, request: Callable[[], AbstractAsyncContextManager[Response]]
+) -> AsyncIterator[Response]:
+    """Send a request; once more if the server refuses the key and its file has another one."""
+    used, tried_at = key.value(), time.monotonic()
+    async with request() as response:
+        if response.status not in (401, 403) or not key.is_replaced(used, tried_at):
+            yield response
+            return
+    async with request() as response:
+        yield response

@@ -71,15 +71,17 @@ class OpenAIModel:
         self._transport = transport or HTTPTransport(
             settings.endpoint, connect_timeout_s=settings.connect_timeout_s
         )
-        self._context = RequestContext(
-            self._transport.name,
-            self._format.path,
-            settings.api_key,
-            settings.model,
-            tuple(settings.headers.values()),
-        )
+        self._endpoint = settings.endpoint
         self._provider = provider_of(settings.base_url, settings.model)
         self._refused: frozenset[OptionalPart] = frozenset()
+
+    @property
+    def _context(self) -> RequestContext:
+        model, secrets = self._settings.model, self._endpoint.secrets
+        has_key = bool(self._settings.api_key)
+        return RequestContext(
+            self._transport.name, self._format.path, model, secrets, has_key=has_key
+        )
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         """Implement `Model.reply`. Leaves out the optional parts that the server refuses."""

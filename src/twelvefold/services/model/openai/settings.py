@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from twelvefold.secret_file import SecretFile
 from twelvefold.services.model.http import NO_PROXIES, Endpoint, Proxies
 from twelvefold.services.model.openai.decoding import REPLY_LIMITS, ReplyLimits
 
@@ -22,7 +23,7 @@ class ModelSettings:
     """
 
     base_url: str
-    api_key: str = field(repr=False)
+    api_key: str | SecretFile = field(repr=False)
     model: str
     api: Api = "responses"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -16,7 +16,8 @@ from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.driver import abort, read_big_rows, set_host
 from twelvefold.services.store.mysql.errors import translate_connect_error
 from twelvefold.services.store.mysql.hosts import RECOVERY_S, HostSelector, address
-from twelvefold.services.store.sql.steps import LONG_STEP_S
+from twelvefold.services.store.mysql.login import RENEWAL_S, ArgumentsWithFile, is_refused
+from twelvefold.services.store.mysql.session import Session, prepare_session
 
 log = get_logger(__name__)
 RESERVED_CONNECTIONS = 2
@@ -24,19 +25,6 @@ RESERVED_CONNECTIONS = 2
 READ_CONNECTIONS = 4
 """Connections for the store's own reads, which are short and wait for no tool."""
 IDLE_S = 1800
-SESSION = (
-    "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {:d}",
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-)
-VITESS = "SET transaction_mode = 'single'"
-"""On Vitess: a statement on another shard than the transaction's is an error.
-
-By default Vitess commits the parts of such a transaction one after the other, so a crash may lose
-a part of it.
-"""
-RENEWAL_LOCK_WAIT = f"SET SESSION innodb_lock_wait_timeout = {LONG_STEP_S:.0f}"
-"""A long step renews its run's lease itself, so a renewal waits for a step no longer than this."""
-SESSION_VARIABLES = "'wsrep_on', 'group_replication_single_primary_mode', 'max_allowed_packet'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +51,6 @@ class Timeouts:
         return StoreUnavailable(text).loggable()
 
 
-@dataclass(slots=True)
-class _Session:
-    """Properties of a connection's session.
-
-    `checked_at`: when its server was last known to take writes, by the monotonic clock.
-    """
-
-    write_fence: int
-    max_packet: int
-    checked_at: float = 0.0
-
-
 class Connections:
     """The pools of one store, by the purpose of their connections.
 
@@ -98,7 +74,7 @@ class Connections:
         self.transactions = Pool(0, pool_size + reserved, pool_recycle=IDLE_S, **connect)
         self.renewals = Pool(0, reserved, pool_recycle=IDLE_S, autocommit=True, **connect)
         self.reads = Pool(0, READ_CONNECTIONS, pool_recycle=IDLE_S, autocommit=True, **connect)
-        self._sessions: dict[Any, _Session] = {}
+        self._sessions: dict[Any, Session] = {}
         self._in_use: set[MySQLConnection] = set()
         self._check: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -136,16 +112,30 @@ class Connections:
 
     async def _acquire(self, pool: Pool) -> Any:
         try:
-            if pool.freesize:
-                return await pool.acquire()
-            async with asyncio.timeout(self._timeouts.connect_s):
-                return await pool.acquire()
+            return await self._acquire_raw(pool)
         except TimeoutError as error:
             raise self._timeouts.no_connection() from error
         except Exception as error:
             if self._hosts is not None:
                 self._hosts.suspect()
-            raise translate_connect_error(error) from error
+            raise self._connect_error(error) from error
+
+    async def _acquire_raw(self, pool: Pool) -> Any:
+        host = self._host
+        if pool.freesize and not isinstance(host, ArgumentsWithFile):
+            return await pool.acquire()
+        async with asyncio.timeout(self._timeouts.connect_s):
+            if not isinstance(host, ArgumentsWithFile):
+                return await pool.acquire()
+            return await _acquire_with_file(pool, host)
+
+    def _connect_error(self, error: Exception) -> StoreUnavailable:
+        fault = translate_connect_error(error)
+        # The password has worked before: its file is replaced some time after the server's.
+        is_in_file = isinstance(self._host, ArgumentsWithFile)
+        if is_in_file and is_refused(error) and self._sessions:
+            fault.recovery_s = RENEWAL_S
+        return fault
 
     async def _select_host(self, hosts: HostSelector) -> None:
         """Connect to the server that takes writes from now on. Raises StoreUnavailable."""
@@ -160,7 +150,7 @@ class Connections:
         self._abort_all()
 
     async def _check_host(
-        self, hosts: HostSelector, db: MySQLConnection, session: _Session, pool: Pool
+        self, hosts: HostSelector, db: MySQLConnection, session: Session, pool: Pool
     ) -> None:
         """Check the server of a connection that is new or was not checked for a while."""
         now = time.monotonic()
@@ -194,14 +184,8 @@ class Connections:
         db = MySQLConnection(raw, write_fence=0)
         self._watch(db)
         try:
-            for statement in SESSION:
-                await db.execute(statement.format(self._timeouts.lock_s), {})
-            if "vitess" in raw.get_server_info().lower():
-                await db.execute(VITESS, {})
-            if pool is self.renewals:
-                await db.execute(RENEWAL_LOCK_WAIT, {})
-            session = await _read_session(db)
-            await db.commit()
+            is_renewal = pool is self.renewals
+            session = await prepare_session(db, self._timeouts.lock_s, is_renewal=is_renewal)
         except BaseException as error:
             db.abort()
             self.give_back(db, pool)
@@ -288,16 +272,14 @@ class Connections:
         return True
 
 
-async def _read_session(db: MySQLConnection) -> _Session:
-    rows = await db.fetch(f"SHOW VARIABLES WHERE Variable_name IN ({SESSION_VARIABLES})", {})
-    variables = {row["Variable_name"]: row["Value"] for row in rows}
-    is_galera = variables.get("wsrep_on") == "ON"
-    if is_galera:
-        # SELECT, UPDATE and DELETE wait for what other nodes have committed. Otherwise an UPDATE
-        # that matches no row would mean a lost lease that another node has just granted.
-        await db.execute("SET SESSION wsrep_sync_wait = 3", {})
-    # A group without a single primary certifies changed rows only, as Galera does.
-    has_several_writers = (
-        is_galera or variables.get("group_replication_single_primary_mode") == "OFF"
-    )
-    return _Session(int(has_several_writers), int(variables.get("max_allowed_packet", 0)))
+async def _acquire_with_file(pool: Pool, host: ArgumentsWithFile) -> Any:
+    """Acquire with the current password; once more if it was refused and the file has another."""
+    tried, tried_at = dict(host), time.monotonic()
+    set_host(pool, tried)
+    try:
+        return await pool.acquire()
+    except Exception as error:
+        if not host.is_renewed(tried["password"], tried_at, error):
+            raise
+    set_host(pool, host)
+    return await pool.acquire()

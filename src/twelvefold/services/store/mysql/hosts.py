@@ -6,7 +6,7 @@ longer current, so reads also go to the server that takes writes.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.mysql.connection import MySQLConnection
 from twelvefold.services.store.mysql.driver import abort
 from twelvefold.services.store.mysql.errors import translate_connect_error
+from twelvefold.services.store.mysql.login import Connect, connect
 
 Host = Mapping[str, Any]
 """The driver's arguments for one server."""
-Connect = Callable[..., Awaitable[Any]]
 READ_ONLY = "it is read-only"
 RECOVERY_S = 60.0
 """How long a failover may take. A group of MySQL servers replaces a killed primary in 22 s."""
@@ -105,13 +105,13 @@ class HostSelector:
     def __init__(
         self,
         hosts: Sequence[Host],
-        connect: Connect = asyncmy.connect,
+        driver: Connect = asyncmy.connect,
         timings: HostTimings = TIMINGS,
     ) -> None:
         self.current: Host | None = None
         self.timings = timings
         self._hosts = list(hosts)
-        self._connect = connect
+        self._driver = driver
         self._last = self._hosts[0]
         self._statement = SERVER_STATE
         self._lock = asyncio.Lock()
@@ -174,7 +174,7 @@ class HostSelector:
         probe_s = self.timings.probe_s
         try:
             async with asyncio.timeout(probe_s):
-                raw = await self._connect(**{**host, "connect_timeout": probe_s})
+                raw = await connect(host, self._driver, connect_timeout=probe_s)
                 try:
                     statement, state = await _read_state(raw)
                     await raw.ensure_closed()

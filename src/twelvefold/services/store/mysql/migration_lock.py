@@ -13,6 +13,7 @@ from typing import Any, cast
 import asyncmy
 
 from twelvefold.errors import StoreUnavailable
+from twelvefold.services.store.mysql import login
 from twelvefold.services.store.mysql.errors import keeps_connection
 
 WAIT_S = 60.0
@@ -93,7 +94,7 @@ async def _keep(connect: Mapping[str, Any], token: str) -> None:
 
 async def _run(connect: Mapping[str, Any], statement: str, *values: str) -> int:
     """Run and commit one statement on a new connection; return the number of rows."""
-    raw = await asyncmy.connect(**connect, autocommit=True)
+    raw = await login.connect(connect, autocommit=True)
     try:
         async with raw.cursor() as cursor:
             await cursor.execute(statement, values)

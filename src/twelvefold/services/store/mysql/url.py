@@ -1,13 +1,16 @@
 """The driver's arguments from the `DATABASE_URL` of a MySQL or MariaDB server."""
 
 import ssl
+from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from asyncmy.constants.CLIENT import FOUND_ROWS
 
 from twelvefold.errors import SettingsError
+from twelvefold.secret_file import SecretFile
 from twelvefold.services.store.mysql.driver import QuietCursor
+from twelvefold.services.store.mysql.login import ArgumentsWithFile
 from twelvefold.services.store.mysql.server_urls import server_urls
 
 CONNECT_S = 5.0
@@ -24,11 +27,19 @@ def connect_arguments(url: str) -> dict[str, Any]:
     `OPTIONS` may follow, each with `-` or `_`, and `ssl=true` for `ssl-mode=VERIFY_IDENTITY`.
     Raises SettingsError.
     """
-    return host_arguments(url)[0]
+    return _parse_hosts(url)[0]
 
 
-def host_arguments(url: str) -> list[dict[str, Any]]:
-    """Return the driver's arguments for each host of the URL. Raises SettingsError."""
+def host_arguments(url: str, password: SecretFile | None = None) -> list[Mapping[str, Any]]:
+    """Return the driver's arguments for each host of the URL. Raises SettingsError.
+
+    `password` replaces that of the URL: the arguments have its current value.
+    """
+    arguments: list[Mapping[str, Any]] = [*_parse_hosts(url)]
+    return [ArgumentsWithFile(one, password) for one in arguments] if password else arguments
+
+
+def _parse_hosts(url: str) -> list[dict[str, Any]]:
     urls = server_urls(url)
     arguments = [_parse_url(one) for one in urls]
     if len(urls) > 1:

@@ -65,19 +65,19 @@ class ErrorResponse:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """The server and the settings of a request, for messages; `secrets` are masked like the key."""
+    """The server and the settings of a request, for messages; `secrets` are masked in them."""
 
     server: str
     path: str
-    api_key: str
     model: str
     secrets: tuple[str, ...] = ()
+    has_key: bool = True
 
     def sanitize(self, text: object) -> str:
         """Return a server's text as one short printable line without secrets."""
         line = " ".join(repair_surrogates(str(text)).split())
         line = "".join(one if one.isprintable() else "\ufffd" for one in line)
-        for secret in (self.api_key, *self.secrets):
+        for secret in self.secrets:
             if len(secret) >= _MIN_SECRET_CHARS:
                 line = line.replace(secret, "…")
         return line if len(line) <= _MAX_MESSAGE_CHARS else line[: _MAX_MESSAGE_CHARS - 1] + "…"
@@ -147,7 +147,7 @@ def _settings_error(
 def _error_of_status(status: int, context: RequestContext, message: str) -> ModelUnavailable | None:
     server = context.server
     match status:
-        case 401 | 403 if not context.api_key:
+        case 401 | 403 if not context.has_key:
             return ModelUnavailable(
                 f"{server} requires OPENAI_API_KEY, which is not set: {message}"
             )
