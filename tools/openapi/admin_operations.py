@@ -1,7 +1,8 @@
 """The operations of `/v1/admin`."""
 
-from tools.openapi.operation import STRING, Json, Operation
-from twelvefold.web.schemas.admin import runs
+from tools.openapi.operation import AFTER_POSITION, MAX_ENTRIES, STRING, Json, Operation
+from twelvefold.web.schemas import objects
+from twelvefold.web.schemas.admin import outbox, runs
 
 ADMIN = "Not part of the OpenAI API. The key needs the scope `admin`."
 LIST = ("limit", "after")
@@ -35,7 +36,19 @@ FILTERS = (
         "The beginning of a run's or a conversation's id, or a part of the error of a failed run.",
     ),
 )
-ADMIN_OPERATIONS = (
+STATE = query(
+    "state",
+    {"type": "string", "enum": ["due", "failed", "dead", "sent"], "default": "due"},
+    "`failed`: an attempt failed and another one follows; `dead`: none does.",
+)
+RUN = "/v1/admin/runs/{run_id}"
+NOT_PENDING = "If no such call waits: 400 `approval_not_pending`."
+RETRY = (
+    "The new run follows in the same conversation, for the same principal, so the model reads "
+    "what the run has done. A run that has completed, or is not the last one of its "
+    "conversation, is 409."
+)
+ADMIN_OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "get",
         "/v1/admin/runs",
@@ -45,5 +58,102 @@ ADMIN_OPERATIONS = (
         parameters=(*FILTERS, *LIST),
         description=f"{ADMIN} A page examines a bounded number of runs: it may have fewer than "
         "`limit` although there are more. `next` continues it.",
+    ),
+    Operation(
+        "get",
+        RUN,
+        "getRun",
+        "Read a run: what it did, why it failed, what it waits for",
+        runs.AdminRunDetail,
+        (404,),
+        description=ADMIN,
+    ),
+    Operation(
+        "get",
+        f"{RUN}/journal",
+        "getRunJournal",
+        "Read the journal of a run",
+        objects.Journal,
+        (404,),
+        parameters=(AFTER_POSITION, MAX_ENTRIES),
+        description=ADMIN,
+    ),
+    Operation(
+        "get",
+        f"{RUN}/export",
+        "exportRun",
+        "Export a run's whole conversation, and the runs below",
+        runs.ExportedEntry,
+        (404,),
+        description=f"{ADMIN} One JSON object in each line, as `twelvefold runs export` prints it.",
+        media="application/x-ndjson",
+    ),
+    Operation(
+        "post",
+        f"{RUN}/retry",
+        "retryRun",
+        "Run the input of a run again that did not complete",
+        runs.AdminAction,
+        (404, 409),
+        description=f"{ADMIN} {RETRY}",
+    ),
+    Operation(
+        "post",
+        f"{RUN}/cancel",
+        "cancelRun",
+        "Cancel a run",
+        runs.AdminAction,
+        (404, 409),
+        description=ADMIN,
+    ),
+    Operation(
+        "post",
+        f"{RUN}/resume",
+        "resumeRun",
+        "Approve or deny a call of a run",
+        runs.AdminAction,
+        (404, 409),
+        runs.ResumeRun,
+        description=f"{ADMIN} {NOT_PENDING}",
+    ),
+    Operation(
+        "post",
+        f"{RUN}/settle",
+        "settleRun",
+        "Settle a call whose outcome is unknown",
+        runs.AdminAction,
+        (404, 409),
+        runs.SettleRun,
+        description=f"{ADMIN} {NOT_PENDING}",
+    ),
+    Operation(
+        "post",
+        f"{RUN}/fork",
+        "forkRun",
+        "Create a conversation that continues from an entry of a run",
+        runs.AdminAction,
+        (404, 409),
+        runs.ForkRun,
+        description=f"{ADMIN} It belongs to the principal of the run.",
+        body_required=False,
+    ),
+    Operation(
+        "get",
+        "/v1/admin/outbox",
+        "listMessages",
+        "List messages of the outbox, the one with the latest attempt first",
+        outbox.AdminMessageList,
+        (),
+        parameters=(STATE, *LIST),
+        description=ADMIN,
+    ),
+    Operation(
+        "post",
+        "/v1/admin/outbox/{message_id}/retry",
+        "retryMessage",
+        "Make a message due now",
+        outbox.AdminMessage,
+        (404, 409),
+        description=ADMIN,
     ),
 )

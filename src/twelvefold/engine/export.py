@@ -43,7 +43,7 @@ def export_lines(entries: Iterable[Entry], thread: str = "") -> Iterator[str]:
     """
     for entry in entries:
         kind, version, body = encode(entry.event)
-        head = {"thread": thread} if thread else {}
+        head: dict[str, object] = {"thread": thread} if thread else {}
         head |= {
             "position": entry.position,
             "run": entry.run,

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from twelvefold.core.ids import RunId
+from twelvefold.core.ports.outbox import OutboxMessage
 from twelvefold.core.ports.run_records import RunRecord, RunStatus
 
 
@@ -48,6 +49,11 @@ class FoundRuns(NamedTuple):
     end: RunId | None = None
 
 
+MessageState = Literal["due", "failed", "dead", "sent"]
+"""Of a message in the outbox: it waits for its first attempt or for another one, is retried no
+more, or was sent."""
+
+
 class OperationStore(Protocol):
     """What operators read. Every method may raise StoreUnavailable."""
 
@@ -67,4 +73,18 @@ class OperationStore(Protocol):
 
     async def runs_below(self, run: RunId, *, limit: int) -> Sequence[OperatedRun]:
         """Return the runs that a run and those below it have started, oldest first."""
+        ...
+
+    async def find_messages(
+        self, state: MessageState, *, limit: int, after: str = ""
+    ) -> list[OutboxMessage]:
+        """Return messages of the outbox, those with the latest attempt first.
+
+        Of due and failed messages it examines a bounded number. Raises NotFound if the message
+        `after` does not exist.
+        """
+        ...
+
+    async def find_message(self, id: str) -> OutboxMessage:
+        """Return one message of the outbox. Raises NotFound."""
         ...

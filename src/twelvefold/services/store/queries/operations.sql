@@ -65,5 +65,31 @@ SELECT r.thread_id, r.ordinal, r.created_at, r.status, r.workflow, r.principal
   JOIN runs r ON r.thread_id = b.id
  ORDER BY r.created_at DESC, r.thread_id DESC, r.ordinal DESC LIMIT :scan
 
+-- unsent_messages: by the time of their next attempt, the last one first; with :failed those with an error. Reads
+-- at most :scan rows of the index outbox_waiting
+SELECT o.id, o.thread_id, o.kind, o.body, o.attempts, o.due_at, o.sent_at, o.dead_at, o.error
+  FROM (SELECT id FROM outbox
+         WHERE sent_at IS NULL AND dead_at IS NULL AND due_at <= :due
+           AND NOT (due_at = :due AND id >= :id)
+         ORDER BY due_at DESC, id DESC LIMIT :scan) k
+  {straight_join} outbox o ON o.id = k.id
+ WHERE (CASE WHEN o.error IS NULL THEN 0 ELSE 1 END) = :failed
+ ORDER BY o.due_at DESC, o.id DESC LIMIT :limit
+
+-- dead_messages_after: the last one to die first
+SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox
+ WHERE sent_at IS NULL AND dead_at <= :dead
+   AND NOT (dead_at = :dead AND (due_at > :due OR (due_at = :due AND id >= :id)))
+ ORDER BY dead_at DESC, due_at DESC, id DESC LIMIT :limit
+
+-- sent_messages_after: the last one first
+SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox
+ WHERE sent_at <= :sent AND dead_at IS NULL
+   AND NOT (sent_at = :sent AND (due_at > :due OR (due_at = :due AND id >= :id)))
+ ORDER BY sent_at DESC, dead_at DESC, due_at DESC, id DESC LIMIT :limit
+
+-- whole_message: 0 rows mean that it does not exist
+SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox WHERE id = :id
+
 -- key_of_run: 0 rows mean that the run does not exist; a deleted run is found
 SELECT created_at FROM runs WHERE thread_id = :thread AND ordinal = :ordinal

@@ -8,9 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from twelvefold.core import FoundRuns, OperatedRun, Row, RunFilter, RunId, ThreadId
+from twelvefold.core import (
+    FoundRuns,
+    MessageState,
+    OperatedRun,
+    OutboxMessage,
+    Row,
+    RunFilter,
+    RunId,
+    ThreadId,
+)
 from twelvefold.errors import NotFound
 from twelvefold.services.store.sql.base import Database, run_key
+from twelvefold.services.store.sql.outbox import message_of
 from twelvefold.services.store.sql.runs import run_record
 
 SCAN_ROWS = 5_000
@@ -27,6 +37,14 @@ _CONDITIONS = {
     "principal": "k.principal = :principal",
     "ordinal": "k.ordinal = :run",
     "error": "LOWER(e.error) LIKE :error ESCAPE '!'",
+}
+
+
+_MESSAGES: Mapping[MessageState, str] = {
+    "due": "unsent_messages",
+    "failed": "unsent_messages",
+    "dead": "dead_messages_after",
+    "sent": "sent_messages_after",
 }
 
 
@@ -71,6 +89,27 @@ class Operations(Database):
         values = search.values | {"limit": limit, "scan": limit}
         rows = await self._read_rows("found_runs", search, values)
         return [_operated(row) for row in reversed(rows) if row["deleted_at"] is None]
+
+    async def find_messages(
+        self, state: MessageState, *, limit: int, after: str = ""
+    ) -> list[OutboxMessage]:
+        last = await self.find_message(after) if after else None
+        values = {
+            "due": last.due_at_us if last else _MAX_US,
+            "dead": (last.dead_at_us if last else None) or _MAX_US,
+            "sent": (last.sent_at_us if last else None) or _MAX_US,
+            "id": after or _AFTER_ALL,
+            "failed": int(state == "failed"),
+            "scan": SCAN_ROWS,
+            "limit": limit,
+        }
+        rows = await self._fetch(_MESSAGES[state], **values)
+        return [message_of(row) for row in rows]
+
+    async def find_message(self, id: str) -> OutboxMessage:
+        for row in await self._fetch("whole_message", id=id):
+            return message_of(row)
+        raise NotFound(f"no message {id!r}")
 
     async def _start(self, filter: RunFilter, after: RunId | None) -> dict[str, Any]:
         """Return the place after which the page begins."""

@@ -2,6 +2,6 @@
 
 from starlette.routing import BaseRoute
 
-from twelvefold.web.routes.admin import runs
+from twelvefold.web.routes.admin import outbox, run, runs
 
-ROUTES: list[BaseRoute] = [*runs.ROUTES]
+ROUTES: list[BaseRoute] = [*runs.ROUTES, *run.ROUTES, *outbox.ROUTES]
