@@ -37,7 +37,7 @@ def test_a_real_model_enrols_somebody(tmp_path: Path) -> None:
 
     enrolled = asyncio.run(enrolments(f"sqlite:///{tmp_path}/twelvefold.db"))
 
-    assert [(row["student_id"], row["section_id"][:6]) for row in enrolled] == [("you", "PY-101")]
+    assert [(row["student_id"], row["section_id"][:6]) for row in enrolled] == [("local", "PY-101")]
 
 
 async def enrolments(url: str) -> list[Row]:

@@ -73,12 +73,14 @@ async def test_the_page_and_its_files_are_below_the_path(tmp_path: Path) -> None
     async with serving(carrier(app)) as url:
         redirected = await get(url, "/agents")
         page = await get(url, "/agents/")
+        operations = await get(url, "/agents/operations")
         script = await get(url, "/agents/static/main.js")
         health = await get(url, "/agents/healthz")
 
     assert redirected.headers["location"].endswith("/agents/")
     assert "static/main.js" in page.text
-    assert '"/static' not in page.text
+    assert "static/operations/main.js" in operations.text
+    assert '"/static' not in page.text + operations.text
     assert script.status_code == 200
     assert health.json() == {"status": "ok"}
 

@@ -65,7 +65,7 @@ def test_a_call_can_be_denied_in_the_chat(here: Path) -> None:
         "y, or n and a reason, or edit and other arguments: perhaps",
         "",
         "y, or n and a reason, or edit and other arguments: n too dear",
-        "result: Error: not allowed by you: too dear",
+        "result: Error: not allowed by local: too dear",
     ]
 
 
@@ -278,7 +278,9 @@ def terminal(here: Path, *arguments: str) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "twelvefold", "chat", *arguments],
-        env=child_environ(TERM="xterm", PROMPT_TOOLKIT_NO_CPR="1"),
+        env=child_environ(
+            TERM="xterm", PROMPT_TOOLKIT_NO_CPR="1", XDG_STATE_HOME=str(here / "state")
+        ),
         cwd=here,
         stdin=theirs,
         stdout=theirs,

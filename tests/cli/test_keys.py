@@ -114,3 +114,23 @@ def test_an_unknown_key_is_not_rotated(tw: Twelvefold) -> None:
     done = tw("keys", "rotate", "bot")
 
     assert (done.status, done.err) == (2, "twelvefold: no key 'bot'\n")
+
+
+def test_a_key_has_a_share_that_can_be_changed(tw: Twelvefold) -> None:
+    share = ("--rate-per-minute", "60", "--max-runs", "4")
+    assert tw("keys", "create", "bot", *share, "--priority", "5").status == 0
+    (key,) = list_keys(tw)
+    assert (key["rate_per_minute"], key["max_runs"], key["priority"]) == (60, 4, 5)
+
+    done = tw("keys", "limit", "bot", "--max-runs", "8")
+
+    shown = "as many requests a minute, 8 runs at once, priority 0 (as many: as the settings say)"
+    assert (done.status, done.out) == (0, f"{key['id']} has {shown}\n")
+    assert (list_keys(tw)[0]["rate_per_minute"], list_keys(tw)[0]["max_runs"]) == (None, 8)
+
+
+@pytest.mark.parametrize(
+    "share", [("--priority", "10"), ("--max-runs", "0"), ("--rate-per-minute", "x")]
+)
+def test_an_invalid_share_is_bad_usage(tw: Twelvefold, share: tuple[str, str]) -> None:
+    assert tw("keys", "create", "bot", *share).status == 2

@@ -25,7 +25,7 @@ from tests.builders import (
     user,
 )
 from twelvefold.app.texts import item_text
-from twelvefold.cli.chat.screen import Terminal
+from twelvefold.cli.chat.terminal import Terminal
 from twelvefold.cli.output import (
     Style,
     abbreviate,
@@ -162,8 +162,23 @@ def test_an_interactive_screen_has_no_control_characters(
     screen.write(special, "tool")
     screen.add_history([special])
 
-    assert all(map(is_visible, capsys.readouterr().out))
-    assert all(map(is_visible, screen._history.get_strings()[0]))
+    # The terminal breaks the line.
+    assert all(map(is_visible, capsys.readouterr().out.replace("\n", "")))
+    assert all(map(is_visible, next(iter(screen._history.load_history_strings()))))
+
+
+async def test_an_answer_on_a_terminal_has_no_special_character(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen = Terminal(colour=False)
+
+    for one in SPECIAL:
+        screen.write(f"a{one}b **c**\n", "prose")
+    screen.show_busy(False)
+
+    output = capsys.readouterr().out
+    assert output.count(" c") == len(SPECIAL)
+    assert all(map(is_visible, output.replace("\n", "")))
 
 
 def test_escaping_is_the_same_for_a_text_in_pieces(

@@ -28,8 +28,8 @@ def test_the_newest_run_is_listed_first(tw: Twelvefold) -> None:
 
     assert heads.split()[:4] == ["RUN", "STATUS", "WORKFLOW", "PRINCIPAL"]
     assert [row.split()[:4] for row in rows] == [
-        [second, "waiting", "shop", "you"],
-        [first, "completed", "shop", "you"],
+        [second, "waiting", "shop", "local"],
+        [first, "completed", "shop", "local"],
     ]
 
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from twelvefold.boot import SCHEMA, NoModel, RandomIds
 from twelvefold.config import Settings
 from twelvefold.core.budget import Limits
-from twelvefold.core.ports import DEFAULT_SCOPES, ApiKey, FoundKey, Schema, Store
+from twelvefold.core.ports import DEFAULT_SCOPES, ApiKey, FoundKey, Schema, Store, TokenGrant
 from twelvefold.engine.services import Services
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.app import create_app
@@ -45,6 +45,7 @@ class Keys:
     is_unavailable: bool = False
     queries: int = 0
     touched: list[str] = field(default_factory=list)
+    buckets: dict[str, int] = field(default_factory=dict)
     now_us: int = 0
 
     async def keys(self) -> list[ApiKey]:
@@ -58,6 +59,14 @@ class Keys:
                 end_us = one.end_us(sha256)
                 return FoundKey(one, None if end_us is None else end_us - self.now_us)
         return None
+
+    async def take_tokens(
+        self, owner: str, count: int, *, capacity_us: int, interval_us: int
+    ) -> TokenGrant:
+        bucket = self.buckets.setdefault(owner, capacity_us // interval_us)
+        granted = min(count, bucket)
+        self.buckets[owner] -= granted
+        return TokenGrant(granted, capacity_us - self.buckets[owner] * interval_us)
 
     async def touch_key(self, id: str) -> None:
         self.touched.append(id)

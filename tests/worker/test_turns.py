@@ -92,3 +92,40 @@ def test_a_search_for_no_runs_does_not_change_the_turn() -> None:
     turns.record([], 0, Search(turns.after))
 
     assert turns.after == "b"
+
+
+def with_priority(principal: str, *priorities: int) -> list[WaitingRun]:
+    thread = ThreadId(f"{principal:0>44}")
+    return [
+        WaitingRun(RunId(thread, n + 1), 0, principal, priority=priority)
+        for n, priority in enumerate(priorities)
+    ]
+
+
+def test_a_principal_has_more_runs_in_a_turn_the_higher_their_priority_is() -> None:
+    runs = [*waiting(a=3), *with_priority("b", 2, 2, 2, 2, 0, 0)]
+
+    assert names(Turns(9).order(runs, choice=1)) == "a1 b1 b2 b3 a2 b4 b5 a3 b6"
+
+
+def test_no_priority_keeps_others_from_their_turn() -> None:
+    turns, runs, taken = Turns(99), [*with_priority("a", *[9] * 200), *waiting(b=9)], list[str]()
+    for _ in range(9):
+        chosen = turns.choose(turns.order(runs, choice=1), 16, {})
+        turns.record(chosen, 16, Search(turns.after))
+        runs = [one for one in runs if one not in chosen]
+        taken += [one.principal for one in chosen]
+
+    assert taken.count("b") == 9
+
+
+def test_a_run_that_has_waited_longer_goes_first() -> None:
+    first = [
+        Turns(9).order(
+            [one._replace(turn_us=60_000_000 * (3 - one.run.ordinal)) for one in waiting(a=3)],
+            choice=3,
+        )
+        for _ in range(20)
+    ]
+
+    assert {names(order) for order in first} == {"a3 a2 a1"}

@@ -20,14 +20,18 @@ SECOND_US = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """How a key is limited beside its scopes; None: not at all.
+    """How a key is limited beside its scopes; None: not at all, or as the settings say.
 
     `expires_s` is from now on. `workflows` and `tools` are the names of those that it allows.
+    `rate_per_minute`, `max_runs` and `priority` as in ApiKey.
     """
 
     expires_s: float | None = None
     workflows: tuple[str, ...] | None = None
     tools: tuple[str, ...] | None = None
+    rate_per_minute: int | None = None
+    max_runs: int | None = None
+    priority: int = 0
 
 
 NO_LIMITS = KeyLimits()
@@ -57,6 +61,9 @@ async def create_key(
         expires_at_us=_expiry_us(now, limits.expires_s),
         workflows=limits.workflows,
         tools=limits.tools,
+        rate_per_minute=limits.rate_per_minute,
+        max_runs=limits.max_runs,
+        priority=limits.priority,
     )
     try:
         await store.add_key(key)
@@ -77,7 +84,7 @@ async def check_limits(services: Services, limits: KeyLimits) -> None:
     """
     if limits == NO_LIMITS:
         return
-    await services.gate.check("an API key with an expiry or with allowed workflows or tools")
+    await services.gate.check("an API key with an expiry, with limits or with a priority")
     workflows = services.workflows
     _check_names("workflow", limits.workflows, services.offered)
     _check_names("tool", limits.tools, _tool_names(workflows.values()))
@@ -103,6 +110,19 @@ async def rotate_key(
     )
     log.info("key_rotated", key=key.id, principal=key.principal, overlap_s=overlap_s)
     return token, await find_key(services.store, key.id)
+
+
+async def limit_key(services: Services, name: str, limits: KeyLimits) -> ApiKey:
+    """Change the requests, runs and priority of a key to those of `limits`; return the key.
+
+    `name` may be its id. Raises NotFound, and MigrationUnfinished as `check_limits` does.
+    """
+    await services.gate.check("an API key with limits or with a priority")
+    key = await find_key(services.store, name)
+    share = {"rate_per_minute": limits.rate_per_minute, "max_runs": limits.max_runs}
+    await services.store.limit_key(key.id, **share, priority=limits.priority)
+    log.info("key_limited", key=key.id, principal=key.principal)
+    return await find_key(services.store, key.id)
 
 
 async def revoke_key(store: Store, id: str) -> None:

@@ -28,10 +28,7 @@ Input = str | Sequence[Item]
 UNSET: Any = object()
 """The value of an answer that was not given; None is an answer."""
 LOCAL = "local"
-"""The principal of runs without another one, as on a server without keys.
-
-Commands act for `you`.
-"""
+"""The principal of runs without another one, as of commands and on a server without keys."""
 
 
 class TurnOptions(TypedDict, total=False):

@@ -206,6 +206,8 @@ def _limits(settings: Settings) -> Limits:
         run_micro_usd=None if usd is None else round(usd * 1_000_000),
         # The demo model is free, whatever OPENAI_MODEL is.
         price=price_of(model) if usd is not None and settings.model_base_url else None,
+        active_runs_per_key=settings.max_active_runs_per_key,
+        active_runs_per_principal=settings.max_active_runs_per_principal,
         context_tokens=settings.openai_context_tokens or window_of(model) or DEFAULT_WINDOW_TOKENS,
     )
 

@@ -28,13 +28,14 @@ async def _write_run(store: Store, run: RunId, write: Write) -> None:
 
 
 def indented(write: Write) -> Write:
-    """Return a function that writes each line with an indentation."""
+    """Return a function that writes each line with an indentation, without Markdown."""
     starts_line = True
 
     def write_indented(text: str, style: Style = "") -> None:
         nonlocal starts_line
         for line in text.splitlines(keepends=True):
-            write(f"{INDENT}{line}" if starts_line and line.strip() else line, style)
+            plain: Style = "" if style == "prose" else style
+            write(f"{INDENT}{line}" if starts_line and line.strip() else line, plain)
             starts_line = line.endswith("\n")
 
     return write_indented

@@ -84,6 +84,12 @@ examples:
   OPENAI_API_KEY=$(twelvefold keys create ann)          standard output has the key only
   twelvefold keys create clerk --workflow support --tool find_order --expires 90d
 """
+COMPLETION_EPILOG = """\
+examples:
+  twelvefold completion bash >~/.local/share/bash-completion/completions/twelvefold
+  twelvefold completion zsh >"${fpath[1]}/_twelvefold"
+  twelvefold completion fish >~/.config/fish/completions/twelvefold.fish
+"""
 FACTORS_EPILOG = """\
 examples:
   twelvefold factors                          all twelve, in about a minute

@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from twelvefold.admin.keys import KeyLimits, check_limits, create_key, revoke_key, rotate_key
+from twelvefold.admin.keys import (
+    KeyLimits,
+    check_limits,
+    create_key,
+    limit_key,
+    revoke_key,
+    rotate_key,
+)
 from twelvefold.cli.command import DONE, CommandContext, command
 from twelvefold.cli.output import format_time, print_json, print_notice, print_table
 from twelvefold.core import DEFAULT_SCOPES, ApiKey
@@ -23,10 +30,15 @@ async def create(
     expires_s: float | None,
     workflows: Sequence[str] | None,
     tools: Sequence[str] | None,
+    rate_per_minute: int | None,
+    max_runs: int | None,
+    priority: int,
 ) -> int:
     """Print a new key. Standard output has nothing else."""
     services = context.services
-    limits = KeyLimits(expires_s, _names(workflows), _names(tools))
+    limits = KeyLimits(
+        expires_s, _names(workflows), _names(tools), rate_per_minute, max_runs, priority
+    )
     await check_limits(services, limits)
     chosen = scopes or DEFAULT_SCOPES
     token, key = await create_key(services.store, name, principal or name, chosen, limits)
@@ -57,6 +69,26 @@ async def rotate(
 
 
 @command()
+async def limit(
+    context: CommandContext,
+    *,
+    key_name: str,
+    rate_per_minute: int | None,
+    max_runs: int | None,
+    priority: int,
+) -> int:
+    """Change the share of a key."""
+    limits = KeyLimits(rate_per_minute=rate_per_minute, max_runs=max_runs, priority=priority)
+    key = await limit_key(context.services, key_name, limits)
+    rate, runs = (key.rate_per_minute or "as many", key.max_runs or "as many")
+    print(
+        f"{key.id} has {rate} requests a minute, {runs} runs at once, priority {key.priority}"
+        + ("" if key.rate_per_minute and key.max_runs else " (as many: as the settings say)")
+    )
+    return DONE
+
+
+@command()
 async def list_keys(context: CommandContext, *, as_json: bool) -> int:
     """Print all keys without their secrets."""
     keys = await context.services.store.keys()
@@ -76,6 +108,9 @@ def _key_json(key: ApiKey) -> dict[str, object]:
         "scopes": key.scopes,
         "workflows": key.workflows,
         "tools": key.tools,
+        "rate_per_minute": key.rate_per_minute,
+        "max_runs": key.max_runs,
+        "priority": key.priority,
         "created_at_us": key.created_at_us,
         "last_used_at_us": key.last_used_at_us,
         "expires_at_us": key.expires_at_us,

@@ -12,7 +12,8 @@ from twelvefold.app.texts import messages_text
 from twelvefold.core import Item
 from twelvefold.observe.escape import escape, escape_json, prose_escaper
 
-Style = Literal["", "dim", "bold", "good", "bad", "tool"]
+Style = Literal["", "prose", "dim", "bold", "good", "bad", "tool"]
+"""`prose`: text of a model, in Markdown. It may come in pieces; all other texts are whole lines."""
 Write = Callable[[str, Style], None]
 """Writes text as it is, without a newline, escaping what must not reach a terminal."""
 

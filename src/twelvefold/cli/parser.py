@@ -11,6 +11,8 @@ from twelvefold import __version__
 from twelvefold.cli import help_texts as texts
 from twelvefold.cli.subcommands import Commands, HelpFormatter, Parser
 
+LOCAL = "local"
+"""The principal of the person at this machine, also on the page of a server without keys."""
 SCOPES = ("runs", "approve", "signal", "admin")
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 SETTLEMENTS = (
@@ -19,6 +21,7 @@ SETTLEMENTS = (
     ("failed", "the call did not happen"),
 )
 MESSAGE_STATES = ("waiting", "sent", "dead")
+SHELLS = ("bash", "zsh", "fish")
 STATUSES = ("queued", "running", "waiting", "completed", "incomplete", "failed", "cancelled")
 
 
@@ -69,6 +72,11 @@ def _add_admin_commands(commands: Commands) -> None:
     prune = "remove old conversations"
     commands.add("prune", f"{admin}:prune", prune, _add_prune, texts.PRUNE_EPILOG)
     commands.add("shell", f"{admin}:shell", "open a Python prompt with the services")
+    handler, completion = (
+        "twelvefold.cli.completion:completion",
+        "print a shell's completion script",
+    )
+    commands.add("completion", handler, completion, _add_completion, texts.COMPLETION_EPILOG)
 
 
 def _add_worker(worker: Parser) -> None:
@@ -79,6 +87,12 @@ def _add_worker(worker: Parser) -> None:
 def _add_chat(chat: Parser) -> None:
     _add_turn(chat)
     chat.add_argument("--sample", action="store_true", help="play the sample conversation and exit")
+    chat.add_argument(
+        "--no-history",
+        action="store_false",
+        dest="keeps_history",
+        help="do not store the messages for the arrow keys of later chats",
+    )
 
 
 def _add_run(run: Parser) -> None:
@@ -103,7 +117,7 @@ def _add_turn(turn: Parser) -> None:
     _add_workflow(turn)
     turn.add_argument("--model", metavar="M", help="one of the workflow's `models`")
     turn.add_argument("--thread", metavar="T", help="the conversation to continue")
-    _add_principal(turn, "the principal to act for")
+    _add_principal(turn, "the principal to act for", default=None)
 
 
 def _add_runs(parser: Parser) -> None:
@@ -214,10 +228,10 @@ def _add_signal(command: Parser) -> None:
     command.add_argument("--workflow", metavar="NAME", help="default: the only one in WORKFLOWS")
     command.add_argument(
         "--principal",
-        default="you",
+        default=LOCAL,
         metavar="NAME",
         type=_parse_name,
-        help="the principal whose runs wait; default: you",
+        help=f"the principal whose runs wait; default: {LOCAL}",
     )
 
 
@@ -228,6 +242,8 @@ def _add_keys(parser: Parser) -> None:
     commands.add("list", f"{keys}:list_keys", "list all keys without their secrets", _add_json)
     rotate = "give a key a new secret and print it, once"
     commands.add("rotate", f"{keys}:rotate", rotate, _add_rotate)
+    limit = "change the requests, runs and priority of a key"
+    commands.add("limit", f"{keys}:limit", limit, _add_limit_key)
     revoke = "revoke a key; servers apply it within seconds"
     commands.add("revoke", f"{keys}:revoke", revoke, _add_revoke)
 
@@ -256,6 +272,34 @@ def _add_key(command: Parser) -> None:
             metavar="NAME",
             help=f"a {name} that the key allows; repeatable; default: all",
         )
+
+    _add_share(command)
+
+
+def _add_share(command: Parser) -> None:
+    settings = "default: as the settings say"
+    command.add_argument(
+        "--rate-per-minute",
+        type=_parse_share,
+        metavar="N",
+        help=f"maximum requests a minute; {settings}",
+    )
+    command.add_argument(
+        "--max-runs", type=_parse_count, metavar="N", help=f"maximum runs at once; {settings}"
+    )
+    command.add_argument(
+        "--priority",
+        type=int,
+        choices=range(10),
+        default=0,
+        metavar="0..9",
+        help="head start of its runs in the queue, in minutes; default: 0",
+    )
+
+
+def _add_limit_key(command: Parser) -> None:
+    command.add_argument("key_name", metavar="NAME", help="the name or the id of the key")
+    _add_share(command)
 
 
 def _add_rotate(command: Parser) -> None:
@@ -311,6 +355,10 @@ def _add_seed(command: Parser) -> None:
     )
 
 
+def _add_completion(command: Parser) -> None:
+    command.add_argument("shell", choices=SHELLS, help="the shell")
+
+
 def _add_factors(command: Parser) -> None:
     command.add_argument("numbers", metavar="N", nargs="*", help="I to XII; default: all")
     _add_json(command)
@@ -337,20 +385,26 @@ def _add_workflow(command: Parser) -> None:
     )
 
 
-def _add_principal(command: Parser, summary: str) -> None:
+def _add_principal(command: Parser, summary: str, default: str | None = LOCAL) -> None:
     command.add_argument(
         "--as",
         dest="principal",
-        default="you",
+        default=default,
         metavar="NAME",
         type=_parse_name,
-        help=f"{summary}; default: you",
+        help=f"{summary}; default: {LOCAL}",
     )
 
 
 def _parse_count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 10_000:
         raise argparse.ArgumentTypeError(f"{text!r}: use a whole number, 1 to 10000")
+    return int(text)
+
+
+def _parse_share(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: use a whole number, 1 to 100000000")
     return int(text)
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from twelvefold.app.requests import LOCAL
 from twelvefold.app.texts import last_answer
 from twelvefold.cli.attachments import file_part, image_part
 from twelvefold.cli.command import DONE, FAILED, INTERRUPTED, TRY_AGAIN, CommandContext, command
@@ -34,6 +35,9 @@ from twelvefold.engine.waiting_calls import WaitingCall, waiting_calls
 from twelvefold.errors import RequestError, StaleRun
 from twelvefold.observe.escape import escape_prose
 
+FORMER_LOCAL = "you"
+"""The principal of commands without `--as` before release 0.2."""
+
 
 @command(with_model=True)
 async def run(
@@ -43,7 +47,7 @@ async def run(
     workflow: str | None,
     model: str | None,
     thread: str | None,
-    principal: str,
+    principal: str | None,
     as_json: bool,
     image: Sequence[str] = (),
     file: Sequence[str] = (),
@@ -56,13 +60,26 @@ async def run(
         context.services,
         RunRequest(
             workflow=workflow or await _find_workflow(context.services, thread_id),
-            principal=Principal(principal),
+            principal=await find_principal(context.services, principal, thread_id),
             items=items,
             thread=thread_id,
             options=options_for(model),
         ),
     )
     return await drive_and_print(context.services, held, as_json=as_json)
+
+
+async def find_principal(
+    services: Services, given: str | None, thread: ThreadId | None
+) -> Principal:
+    """Return the principal to act for: the given one, or that of the person at this machine.
+
+    A conversation of earlier releases, in which that person was `you`, continues as `you`.
+    """
+    if given or thread is None:
+        return Principal(given or LOCAL)
+    owner = (await services.store.load(thread)).principal
+    return Principal(FORMER_LOCAL if owner == FORMER_LOCAL else LOCAL)
 
 
 def options_for(model: str | None) -> RequestOptions:

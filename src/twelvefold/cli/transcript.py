@@ -63,7 +63,7 @@ class Transcript:
             return
         self._streamed = True
         self._mid_line = not delta.endswith("\n")
-        self._write(delta, "")
+        self._write(delta, "prose")
 
     def restarted(self, why: str) -> None:
         self.end_line()
@@ -76,7 +76,7 @@ class Transcript:
     def end_line(self) -> None:
         """End the line of a reply that has been streamed so far."""
         if self._mid_line:
-            self._write("\n", "")
+            self._write("\n", "prose")
             self._mid_line = False
 
     def recorded(self, entry: Entry) -> None:
@@ -124,7 +124,7 @@ class Transcript:
         if is_rejected(event):
             self._write(f"(no valid output: {abbreviate('; '.join(event.problems))})\n", "dim")
         elif text and not self._streamed and not event.problems:
-            self._write(f"{text}\n", "")
+            self._write(f"{text}\n", "prose")
         self._streamed = False
         calls = [item for item in event.items if item.get("type") == "function_call"]
         for index, item in enumerate(calls):

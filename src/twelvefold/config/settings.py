@@ -180,6 +180,15 @@ class Settings:
         integer(1, 100_000),
         "share of MAX_RUNS for one principal; default: half in `web`, 7/8 in `worker`",
     ] = None
+    max_active_runs_per_key: Annotated[
+        int | None,
+        integer(1, 1_000),
+        "maximum runs of one key that `web` and `worker` processes drive together; default: no "
+        "limit",
+    ] = None
+    max_active_runs_per_principal: Annotated[
+        int | None, integer(1, 1_000), "the same for one principal; default: no limit"
+    ] = None
     max_run_bytes: Annotated[
         int,
         integer(65_536, 1 << 40),
@@ -234,7 +243,14 @@ class Settings:
         "allows, at most 2048",
     ] = None
     rate_per_minute: Annotated[
-        int | None, integer(1), "maximum requests a minute per key and process; default: no limit"
+        int | None,
+        integer(1, 100_000_000),
+        "maximum requests a minute per key, over all processes; default: no limit",
+    ] = None
+    rate_per_minute_per_principal: Annotated[
+        int | None,
+        integer(1, 100_000_000),
+        "maximum requests a minute per principal, over all processes; default: no limit",
     ] = None
     max_concurrent_requests: Annotated[
         int,

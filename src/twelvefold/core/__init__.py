@@ -157,6 +157,7 @@ from twelvefold.core.ports import (
     Schema,
     Segment,
     SentSignal,
+    ShareStore,
     SignalKey,
     StepTransaction,
     Store,
@@ -164,6 +165,7 @@ from twelvefold.core.ports import (
     SyncTransaction,
     ThreadHead,
     ThreadRecord,
+    TokenGrant,
     ToolReadOnly,
     ToolSpec,
     Transaction,
@@ -173,6 +175,7 @@ from twelvefold.core.ports import (
     WaitState,
     WakeUps,
     WakeUpSubscription,
+    owner_of,
 )
 from twelvefold.core.request import CompactedRequest, build_request
 from twelvefold.core.thread import Call, CallState, Thread, fold
@@ -297,6 +300,7 @@ __all__ = [
     "Segment",
     "SentSignal",
     "Settlement",
+    "ShareStore",
     "SignalKey",
     "StepTransaction",
     "Stop",
@@ -308,6 +312,7 @@ __all__ = [
     "ThreadHead",
     "ThreadId",
     "ThreadRecord",
+    "TokenGrant",
     "Tool",
     "ToolError",
     "ToolFailed",
@@ -357,6 +362,7 @@ __all__ = [
     "media_of",
     "models_of",
     "output_of",
+    "owner_of",
     "parse_thread_id",
     "place_text",
     "position_of",

@@ -35,7 +35,8 @@ class Limits:
     `calls_per_reply`: how many calls of one reply are run. `prices` are those of named models, and
     `price` is that of all other tokens. `window_setting` is the setting of `context_tokens`.
     `max_depth`: how many runs may be below each other under the run of a caller, and
-    `max_children`: how many in total.
+    `max_children`: how many in total. `active_runs_per_key` and `active_runs_per_principal`: how
+    many runs all processes drive at once.
     """
 
     max_steps: int = 50
@@ -56,6 +57,8 @@ class Limits:
     window_setting: str = "OPENAI_CONTEXT_TOKENS"
     max_depth: int = 5
     max_children: int = 100
+    active_runs_per_key: int | None = None
+    active_runs_per_principal: int | None = None
 
 
 def cost_micro_usd(usage: Usage, price: Price) -> int:

@@ -35,6 +35,7 @@ from twelvefold.engine.lease import (
 )
 from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import EXIT_S, ExitLimit, retry_unavailable, run_uninterrupted
+from twelvefold.engine.run_shares import RunSlot, SharesTaken
 from twelvefold.engine.services import CACHE_SHARE, Preparation, Services, ThreadCache
 from twelvefold.engine.shares import (
     ANONYMOUS,
@@ -73,7 +74,9 @@ __all__ = [
     "Reservation",
     "Resources",
     "RunRequest",
+    "RunSlot",
     "Services",
+    "SharesTaken",
     "ThreadCache",
     "answer",
     "answer_below",

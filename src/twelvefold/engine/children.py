@@ -174,7 +174,14 @@ class Planner:
         except RequestError as error:
             raise ChildrenRefused(f"{task.workflow} cannot be called: {error}") from error
         new = NewRun(
-            run, new_lease_token(), 0, thread.principal, task.workflow, services.release, True
+            run,
+            new_lease_token(),
+            0,
+            thread.principal,
+            task.workflow,
+            services.release,
+            True,
+            key_id=thread.key_id,
         )
         return NewChild(new, started)
 

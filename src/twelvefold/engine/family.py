@@ -7,7 +7,7 @@ waits for its children holds no lease, and the end of a child queues it again.
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -23,6 +23,7 @@ from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 Slot = Callable[[], AbstractAsyncContextManager[object]]
+Share = Callable[[RunId], AbstractAsyncContextManager[object]]
 """Opens the context of one drive, which waits until the process can take it."""
 
 RUNS_AT_ONCE = 8
@@ -48,19 +49,22 @@ async def drive_family(
     slot: Slot | None = None,
     is_stopping: Callable[[], bool] = never,
     poll: Backoff = POLL,
+    share: Share | None = None,
 ) -> Outcome:
     """Drive a run and the runs below it until it is over, or all of them wait for something else.
 
     `listener` observes the run itself, `fail_on_fault` is as for `drive`. Each drive is inside of
     `slot()`, without which `RUNS_AT_ONCE` drives may be in progress. The runs below are given back
-    after their current step once `is_stopping` returns true. Returns "waiting" with the fault of a
+    after their current step once `is_stopping` returns true. Each run is claimed inside of
+    `share(run)`. Returns "waiting" with the fault of a
     run below that a service stopped. Raises as `drive` does, also while another process drives the
     run; the runs below are given back when this is cancelled.
     """
     if not _may_have_children(services, held):
         return await drive(services, held, listener, fail_on_fault=fail_on_fault)
     slots = asyncio.Semaphore(RUNS_AT_ONCE)
-    family = _Family(services, slot or (lambda: slots), is_stopping, poll, fail_on_fault)
+    take_slot, share_of = slot or (lambda: slots), share or (lambda _: nullcontext())
+    family = _Family(services, take_slot, is_stopping, poll, fail_on_fault, share_of)
     return await family.drive(held, listener)
 
 
@@ -78,6 +82,7 @@ class _Family:
     is_stopping: Callable[[], bool]
     poll: Backoff
     fail_on_fault: bool
+    share: Share
 
     async def drive(self, held: HeldRun, listener: Listener) -> Outcome:
         """Drive a run, its children while it waits for them, and it again."""
@@ -100,7 +105,8 @@ class _Family:
         # Claimed with a slot only: a lease is renewed while the run is driven.
         async with self.slot():
             try:
-                held = await take(self.services, run, waits=False)
+                async with self.share(run):
+                    held = await take(self.services, run, waits=False)
             except (Conflict, TooLate, NotFound):
                 return None
             return await self._drive_held(held, listener)

@@ -38,6 +38,7 @@ from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.measured_model import MeasuredModel
 from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
+from twelvefold.engine.run_shares import RunShares
 from twelvefold.engine.shares import RUN_BYTES
 from twelvefold.errors import ModelUnavailable, WorkflowError
 from twelvefold.observe import metrics
@@ -198,6 +199,13 @@ class Services:
     def gate(self) -> Gate:
         """Whether runs may write what an older release cannot read."""
         return Gate(self.store.schema, self.monotonic)
+
+    @cached_property
+    def run_shares(self) -> RunShares:
+        """The limits of the runs that keys and principals drive at once, over all processes."""
+        limits = self.limits
+        per_key, per_principal = limits.active_runs_per_key, limits.active_runs_per_principal
+        return RunShares(self.store, per_key, per_principal, self.monotonic)
 
     @cached_property
     def _retry_policy(self) -> RetryPolicy:

@@ -26,12 +26,15 @@ async def open_web(
         await Authenticator.create(services.store, settings),
         RunNotifier(waits),
     )
+    per_key, per_principal = settings.rate_per_minute, settings.rate_per_minute_per_principal
+    rate = RateLimiter(services.store, per_key, per_principal)
     memory, shares = MemoryBudget(settings.max_run_bytes), LoopShares(settings.max_loop_share)
     slots = settings.max_runs, settings.max_runs_per_principal
     async with (
         RunExecutor(services, *slots, memory=memory, shares=shares) as executor,
         poll_journal(services.store, notifier),
         watch_keys(authenticator, waits.key_poll_s) as keys,
+        rate.returning(),
     ):
         yield Web(
             services=services,
@@ -40,7 +43,7 @@ async def open_web(
             executor=executor,
             queue=_queue_limiter(services, settings),
             notifier=notifier,
-            rate=RateLimiter(settings.rate_per_minute),
+            rate=rate,
             admission=AdmissionControl(settings.max_concurrent_requests, shares),
             readiness=Readiness(services.store, SCHEMA),
             keys=keys,

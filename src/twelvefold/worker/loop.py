@@ -23,6 +23,7 @@ from twelvefold.engine import (
     Preparation,
     Reservation,
     Services,
+    SharesTaken,
     take,
 )
 from twelvefold.engine.drive import drive
@@ -32,6 +33,7 @@ from twelvefold.worker.backoff import NO_ROOM_S, RunBackoff
 from twelvefold.worker.outbox import OutboxSender, SendPolicy
 from twelvefold.worker.search import RunSearch
 from twelvefold.worker.selection import BATCH_SIZE, RunSelector
+from twelvefold.worker.share_holds import ShareHolds
 from twelvefold.worker.turns import default_share
 
 log = get_logger(__name__)
@@ -81,9 +83,11 @@ class Worker:
         self._sender = _open_sender(services, mailer) if mailer else None
         self._preparation = Preparation(services, mailer)
         self._backoff = RunBackoff(time.monotonic) if backoff is None else backoff
+        self._share_holds = ShareHolds(time.monotonic)
         selector = RunSelector(
             services,
             self._backoff,
+            self._share_holds,
             max_per_principal or default_share(max_runs),
             batch_size=batch_size,
             on_due_mail=self._wake_sender,
@@ -175,7 +179,10 @@ class Worker:
         with self._memory.reservation(one.principal) as reservation:
             try:
                 reserve = partial(reservation.hold, wait_s=0)
-                held = await take(self._services, one.run, reserve, waits=False)
+                async with self._services.run_shares.slot(one.principal, one.key_id, one.run):
+                    held = await take(self._services, one.run, reserve, waits=False)
+            except SharesTaken as taken:
+                self._share_holds.add(taken.owner)
             except RequestError:
                 return False  # another process was faster, or has removed it
             except BudgetExhausted:
@@ -229,6 +236,7 @@ class Worker:
             except Exception:
                 self._postpone(held.run)
             finally:
+                self._share_holds.clear()
                 self._search.end(held.run, was_full=self.in_flight >= self._max_runs)
                 del self._guards[held.run], self._principals[held.run]
 

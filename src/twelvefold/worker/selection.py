@@ -6,6 +6,7 @@ from twelvefold.core import RunId, WaitingRun, WaitingWork
 from twelvefold.engine import Services
 from twelvefold.worker.backoff import RunBackoff
 from twelvefold.worker.quarantine import PoisonRunLimiter
+from twelvefold.worker.share_holds import ShareHolds
 from twelvefold.worker.turns import Search, Turns
 
 BATCH_SIZE = 16
@@ -30,6 +31,7 @@ class RunSelector:
         self,
         services: Services,
         backoff: RunBackoff,
+        share_holds: ShareHolds,
         share: int,
         *,
         batch_size: int = BATCH_SIZE,
@@ -37,6 +39,7 @@ class RunSelector:
     ) -> None:
         self._services = services
         self._backoff = backoff
+        self._share_holds = share_holds
         self._batch_size = batch_size
         self._on_due_mail = on_due_mail
         self._turns = Turns(share)
@@ -78,8 +81,11 @@ class RunSelector:
         self, found: Collection[WaitingRun], limit: int, held: Mapping[RunId, str]
     ) -> list[WaitingRun]:
         free = [one for one in found if one.run not in held and one.run not in self._backoff]
+        if self._share_holds:
+            free = [one for one in free if one not in self._share_holds]
         selected = self._limiter.select(self._turns.order(free, CHOICE * limit), held)
         chosen = self._turns.choose(selected, limit, held)
-        self.is_held_back = len(chosen) < min(limit, len(selected))
-        self.leaves_runs = len(chosen) < len(free)
+        holds = bool(self._share_holds)
+        self.is_held_back = holds or len(chosen) < min(limit, len(selected))
+        self.leaves_runs = holds or len(chosen) < len(free)
         return chosen

@@ -10,6 +10,11 @@ from itertools import zip_longest
 
 from twelvefold.core import RunId, WaitingRun
 
+MIXED_US = 60_000_000
+"""Runs that have waited about as long are taken in any order. This is the head start of a
+priority: a run with a higher one goes first."""
+TURN = 2_520
+"""Divisible by 1 to 10: a run with priority p takes 1 / (1 + p) of a turn."""
 RESERVED_PART = 8
 """By default one in so many slots of a worker is reserved for other principals."""
 
@@ -30,15 +35,17 @@ class Turns:
     def order(self, waiting: Iterable[WaitingRun], choice: int) -> list[WaitingRun]:
         """Return the first run of each principal, then the second of each, and so on.
 
+        A run with a priority takes a part of a turn, so a principal has several of them in a turn.
         The principals after `after` come first. The first `choice` runs of each principal are in
-        random order, since other workers have found the same ones.
+        random order, since other workers have found the same ones; but a run goes before those
+        that have waited about a minute less.
         """
         queues: dict[str, list[WaitingRun]] = {}
         for one in waiting:
             queues.setdefault(one.principal, []).append(one)
         principals = sorted(queues, key=lambda principal: (principal <= self.after, principal))
-        rounds = zip_longest(*(_shuffled(queues[principal], choice) for principal in principals))
-        return [one for turn in rounds for one in turn if one is not None]
+        rounds = zip_longest(*(_rounds(_shuffled(queues[one], choice)) for one in principals))
+        return [one for turn in rounds for runs in turn for one in runs or ()]
 
     def choose(
         self, ordered: Sequence[WaitingRun], limit: int, held: Mapping[RunId, str]
@@ -89,4 +96,17 @@ class Search:
 def _shuffled(queue: list[WaitingRun], choice: int) -> list[WaitingRun]:
     first = queue[:choice]
     random.shuffle(first)
+    first.sort(key=lambda one: one.turn_us // MIXED_US)
     return first + queue[choice:]
+
+
+def _rounds(queue: Iterable[WaitingRun]) -> list[list[WaitingRun]]:
+    """Return the runs of one principal by turns: one, or 1 + priority of those with a priority."""
+    rounds: list[list[WaitingRun]] = []
+    used = 0
+    for one in queue:
+        if len(rounds) <= used // TURN:
+            rounds.append([])
+        rounds[-1].append(one)
+        used += TURN // (1 + one.priority)
+    return rounds

@@ -15,10 +15,17 @@ from playwright.async_api import Browser, async_playwright
 
 from tests.acceptance.page.chat_page import PICTURES_DIR, ChatPage, new_chat_page
 from tests.acceptance.page.chromium import chromium
+from tests.acceptance.page.operations_page import (
+    Operated,
+    OperationsPage,
+    new_operations_page,
+    operated_site,
+)
 from tests.acceptance.page.serving import Site
 from tests.acceptance.page.slow_model import SlowModel, slow_model
 
 OpenChat = Callable[..., Awaitable[ChatPage]]
+OpenOperations = Callable[..., Awaitable[OperationsPage]]
 DESKTOP = {"width": 1440, "height": 900}
 _FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>
 <include>/etc/fonts/fonts.conf</include>
@@ -87,3 +94,27 @@ async def open_chat(browser: Browser) -> AsyncIterator[OpenChat]:
 
         yield open_chat
         assert [problem for chat in chats for problem in chat.problems] == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def operated(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Operated]:
+    """A server with runs of several principals, for the tests of a module."""
+    async with operated_site(tmp_path_factory.mktemp("operated")) as serving:
+        yield serving
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_operations(browser: Browser, operated: Operated) -> AsyncIterator[OpenOperations]:
+    """Open the operations page with a key; its problems fail the test at its end."""
+    pages: list[OperationsPage] = []
+    async with AsyncExitStack() as stack:
+
+        async def open_page(key: str = operated.keys["olga"], **profile: Any) -> OperationsPage:
+            settings = {"viewport": DESKTOP, "locale": "en-GB", **profile}
+            context = await stack.enter_async_context(await browser.new_context(**settings))
+            context.set_default_timeout(10_000)
+            pages.append(await new_operations_page(context, operated.site.url, key))
+            return pages[-1]
+
+        yield open_page
+        assert [problem for page in pages for problem in page.problems] == []

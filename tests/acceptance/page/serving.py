@@ -34,9 +34,9 @@ async def list_orders() -> list[dict[str, Any]]:
 
 
 @tool(effect="pure")
-async def check_stock() -> str:
+async def check_stock(problem: str = "no route to the warehouse") -> str:
     """Check the stock."""
-    raise RuntimeError("no route to the warehouse")
+    raise RuntimeError(problem)
 
 
 @tool(effect="pure", approval=True)

@@ -211,6 +211,8 @@ TEXTS = [
     ("- a\n- b\n  more\n\nend", "<ul><li>a</li><li>b\nmore</li></ul><p>end</p>"),
     ("3. c\n4. d", '<ol start="3"><li>c</li><li>d</li></ol>'),
     ("**b** and `**c**` and **", "<p><strong>b</strong> and <code>**c**</code> and **</p>"),
+    ("``a`b`` `", "<p><code>a`b</code> `</p>"),
+    ("a " + "`" * 400, f"<p>a {'`' * 400}</p>"),
     ("# Head\ntext", '<p class="heading">Head</p><p>text</p>'),
     ("```\n- open", '<pre tabindex="0"><code>- open</code></pre>'),
     ("a_b_c * d * 2*3", "<p>a_b_c * d * 2*3</p>"),
@@ -220,6 +222,10 @@ TEXTS = [
         "(https://example.org/a_(b)). **https://example.org/?c=d**",
         f"<p>({link('https://example.org/a_(b)')}). "
         f"<strong>{link('https://example.org/?c=d')}</strong></p>",
+    ),
+    (
+        f"https://example.org{')' * 400}",
+        f"<p>{link('https://example.org/', 'https://example.org')}{')' * 400}</p>",
     ),
     (
         '- [**The** page](https://example.org/a "Title")\n- `https://example.org`',

@@ -181,7 +181,7 @@ async def test_a_refused_message_comes_back_with_its_files(
 
 async def test_an_image_of_another_server_is_a_link(site: Site, open_chat: OpenChat) -> None:
     url = "https://example.org/receipt.png?a=<b>"
-    site.command("run", "--as", "local", "--image", url, "What is this?")
+    site.command("run", "--image", url, "What is this?")
     chat = await open_chat(site)
     await chat.page.goto(site.url)
     await chat.page.locator("#conversations a").first.click()

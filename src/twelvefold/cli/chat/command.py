@@ -19,7 +19,7 @@ from twelvefold.cli.command import (
     run_async,
 )
 from twelvefold.cli.output import abbreviate, print_notice
-from twelvefold.cli.run import default_workflow, options_for
+from twelvefold.cli.run import default_workflow, find_principal, options_for
 from twelvefold.config import Settings, masked
 from twelvefold.core import DEFAULT_MODEL, Item, Principal, Workflow, models_of, parse_thread_id
 from twelvefold.engine import ExitLimit
@@ -43,17 +43,19 @@ def chat(
     workflow: str | None,
     model: str | None,
     thread: str | None,
-    principal: str,
+    principal: str | None,
     sample: bool,
+    keeps_history: bool = True,
 ) -> int:
     """Chat with a workflow until the input ends."""
-    screen, limit = open_screen(environ), ExitLimit()
+    screen = open_screen(environ, keeps_history=keeps_history and not sample)
+    limit = ExitLimit()
     if sample:
         settings = configure(environ, level="warning")
         work = _play_sample(settings, screen, limit)
         return run_async(work, grace_s=settings.grace_s, limit=limit)
     settings = configure(environ, level="error" if screen.interactive else None)
-    work = _chat(settings, screen, limit, workflow, model, thread, Principal(principal))
+    work = _chat(settings, screen, limit, workflow, model, thread, principal)
     return run_async(work, grace_s=settings.grace_s, limit=limit)
 
 
@@ -64,18 +66,20 @@ async def _chat(
     workflow: str | None,
     model: str | None,
     thread: str | None,
-    principal: Principal,
+    given: str | None,
 ) -> int:
+    thread_id = parse_thread_id(thread) if thread else None
     async with open_checked_services(settings, limit=limit) as services:
         name = workflow or default_workflow(services)
         if name not in services.workflows:
             raise RequestError(f"no workflow {name!r}; there are {', '.join(services.workflows)}")
+        principal = await find_principal(services, given, thread_id)
         chat = _Chat(screen, ChatSession(services, screen, name, principal, model))
         if screen.interactive:
             screen.write(_welcome(settings, services.workflows[name], model), "dim")
         try:
-            if thread:
-                await chat.session.open(parse_thread_id(thread))
+            if thread_id:
+                await chat.session.open(thread_id)
             return await chat.read_lines()
         except asyncio.CancelledError:
             return chat.stop()
@@ -113,7 +117,7 @@ class _Chat:
             await self._handle("")
         while True:
             try:
-                line = await self._screen.ask(PROMPT)
+                line = await self._screen.ask(PROMPT, is_message=True)
             except KeyboardInterrupt:
                 continue
             if line is None or line.strip() in ("/quit", "/exit"):

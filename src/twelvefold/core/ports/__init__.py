@@ -37,6 +37,7 @@ from twelvefold.core.ports.run_records import (
     WaitingWork,
 )
 from twelvefold.core.ports.runs import RunStore
+from twelvefold.core.ports.shares import ShareStore, TokenGrant, owner_of
 from twelvefold.core.ports.sql import (
     BlockingWait,
     ReadOnly,
@@ -110,6 +111,7 @@ __all__ = [
     "Schema",
     "Segment",
     "SentSignal",
+    "ShareStore",
     "SignalKey",
     "StatisticsStore",
     "StepTransaction",
@@ -118,6 +120,7 @@ __all__ = [
     "SyncTransaction",
     "ThreadHead",
     "ThreadRecord",
+    "TokenGrant",
     "ToolReadOnly",
     "ToolSpec",
     "Transaction",
@@ -128,6 +131,7 @@ __all__ = [
     "WaitingWork",
     "WakeUpSubscription",
     "WakeUps",
+    "owner_of",
 ]
 
 
@@ -137,6 +141,7 @@ class Store(
     QueueStore,
     WaitStore,
     KeyStore,
+    ShareStore,
     OutboxStore,
     OperationStore,
     MaintenanceStore,

@@ -13,6 +13,9 @@ for an answer. "signal": send events to the runs of its principal. "admin": see 
 of all principals, the outbox, keys and budgets.
 """
 
+MAX_PRIORITY = 9
+"""The highest priority of a key; 0 is the lowest, and that of a run without a key."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
@@ -20,7 +23,9 @@ class ApiKey:
 
     `scopes` are among `SCOPES`. `workflows` and `tools` are the names of those that the key allows;
     None: all. `old_sha256` is the hash of the secret before the last rotation, which is valid until
-    `old_until_us`. `last_used_at_us` may be some minutes old.
+    `old_until_us`. `last_used_at_us` may be some minutes old. `rate_per_minute` and `max_runs` are
+    requests in a minute and runs at once; None: as the settings say. `priority` is 0 to
+    `MAX_PRIORITY`.
     """
 
     id: str
@@ -36,6 +41,9 @@ class ApiKey:
     last_used_at_us: int | None = None
     old_sha256: str = ""
     old_until_us: int | None = None
+    rate_per_minute: int | None = None
+    max_runs: int | None = None
+    priority: int = 0
 
     def end_us(self, sha256: str) -> int | None:
         """Return when the secret with this hash stops to be valid; None: never."""
@@ -67,6 +75,16 @@ class KeyStore(Protocol):
 
     async def find_key(self, sha256: str) -> FoundKey | None:
         """Return the key of the secret with this hash; None if there is none or it was revoked."""
+        ...
+
+    async def limit_key(
+        self, id: str, *, rate_per_minute: int | None, max_runs: int | None, priority: int
+    ) -> None:
+        """Change the share of a key. Raises NotFound, also for a revoked key."""
+        ...
+
+    async def max_runs(self, id: str) -> int | None:
+        """Return how many runs of a key may be driven at once; None without a limit of its own."""
         ...
 
     async def rotate_key(

@@ -73,11 +73,18 @@ class Claim(NamedTuple):
 
 
 class WaitingRun(NamedTuple):
-    """A run that any process may claim. `attempts`: how many processes claimed it and died."""
+    """A run that any process may claim. `attempts`: how many processes claimed it and died.
+
+    `turn_us` orders the runs of a principal: the time since which a run waits, less the head start
+    of its priority. `key_id` and `priority` are those of the API key that started it.
+    """
 
     run: RunId
     attempts: int
     principal: str
+    turn_us: int = 0
+    key_id: str = ""
+    priority: int = 0
 
 
 class WaitingWork(NamedTuple):
@@ -106,7 +113,8 @@ class NewRun:
 
     With `forked_from` it makes the thread as a fork of that one, at `thread_head`. A thread without
     a workflow ("") gets `workflow`. The caller chooses the `token` of the lease, so a repeated
-    start has no further effect. `thread_size`: bytes of all entries up to `thread_head`.
+    start has no further effect. `thread_size`: bytes of all entries up to `thread_head`. `key_id`
+    and `priority` are those of the caller's API key.
     """
 
     run: RunId
@@ -120,6 +128,8 @@ class NewRun:
     thread_exists: bool = False
     forked_from: ThreadId | None = None
     thread_size: int = 0
+    key_id: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

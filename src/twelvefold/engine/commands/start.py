@@ -53,7 +53,8 @@ class RunRequest:
 
     `position`: where the thread must end, 0 for anywhere. With `fork` the run continues from that
     position on a new thread. `key` makes the request idempotent. `allowed_tools` are those that the
-    caller's API key allows in the run and in those below it; None: all.
+    caller's API key allows in the run and in those below it; None: all. `priority` is that of the
+    key.
     """
 
     workflow: str
@@ -65,6 +66,7 @@ class RunRequest:
     position: int = 0
     fork: bool = False
     allowed_tools: tuple[str, ...] | None = None
+    priority: int = 0
 
 
 async def start_run(services: Services, request: RunRequest) -> HeldRun:
@@ -229,6 +231,8 @@ def _new_run(
         thread_exists=thread is not None and not fork,
         forked_from=thread if fork else None,
         thread_size=before.size,
+        key_id=request.principal.key_id,
+        priority=request.priority,
     )
 
 

@@ -8,6 +8,8 @@ from twelvefold.errors import StoreRefused
 from twelvefold.services.store.connection import Connection
 
 SECOND_US = 1_000_000
+HEAD_START_S = 60
+"""How much longer than it did a queued run seems to have waited, for each step of its priority."""
 
 
 def encode_event(event: Event) -> tuple[str, int, str]:
@@ -27,14 +29,25 @@ def run_values(new: NewRun, lease_s: float | None) -> dict[str, Any]:
         "ordinal": new.run.ordinal,
         "status": "queued" if lease_s is None else "running",
         "token": "" if lease_s is None else new.token,
-        "lease_us": int((lease_s or 0) * SECOND_US),
+        "lease_us": _head_start_us(new) if lease_s is None else int(lease_s * SECOND_US),
         "background": int(new.background),
         "idempotency_key": new.token,
         "release": new.release,
         "workflow": new.workflow,
         "principal": new.principal,
         "began": new.thread_head + 1,
+        "key_id": new.key_id or None,
+        "priority": new.priority or None,
     }
+
+
+def _head_start_us(new: NewRun) -> int:
+    """Return when a queued run seems to have been queued, as microseconds from now.
+
+    Runs are taken in the order of that time, so one that waits for longer than another one's head
+    start goes first: no run starves, and no process has to update waiting runs as they age.
+    """
+    return -new.priority * HEAD_START_S * SECOND_US
 
 
 def start_child(

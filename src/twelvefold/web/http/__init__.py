@@ -6,7 +6,6 @@ Other packages import these names from here.
 from twelvefold.web.http.admission import (
     SLOT,
     AdmissionControl,
-    RateLimiter,
     release_soon,
     too_many_runs,
 )
@@ -49,6 +48,7 @@ from twelvefold.web.http.pagination import (
     parse_text,
     parse_time_us,
 )
+from twelvefold.web.http.rate_limit import Rate, RateLimiter
 
 __all__ = [
     "CONVERSATION_TOO_LARGE",
@@ -61,6 +61,7 @@ __all__ = [
     "Caller",
     "KeyWatch",
     "Page",
+    "Rate",
     "RateLimiter",
     "RequestMiddleware",
     "TrustedAddresses",

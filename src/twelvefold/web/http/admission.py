@@ -1,4 +1,4 @@
-"""Limits how many requests of one owner are handled at the same time, and in a minute.
+"""Limits how many requests of one owner are handled at the same time.
 
 A web process has one event loop. Without a limit, an owner with hundreds of requests delays each
 step of every other request by a step of each of its own. An owner is a principal. Requests without
@@ -6,8 +6,6 @@ a known key count for the address of their client.
 """
 
 import asyncio
-import math
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,7 +17,6 @@ from starlette.requests import Request
 from twelvefold.engine import ANONYMOUS, LoopShares
 from twelvefold.web.http.authentication import hash_of
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.token_buckets import TokenBuckets
 
 T = TypeVar("T")
 
@@ -226,41 +223,3 @@ def too_many_runs(reason: str) -> ApiError:
     """Return the error for a run that this process has no slot or no memory for."""
     message = f"{reason}; try again in a moment"
     return ApiError(429, message, code="too_many_runs", wait_s=RETRY_AFTER_S)
-
-
-# --- requests in a minute -----------------------------------------------------------------------
-
-
-class RateLimiter:
-    """At most `per_minute` requests per minute and key in this process; None means no limit.
-
-    A key may send a minute's requests at once.
-    """
-
-    def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_minute = per_minute
-        self._buckets = TokenBuckets(per_minute or 1, (per_minute or 1) / 60, clock=clock)
-
-    def take(self, key: str) -> dict[str, str]:
-        """Count one request and return the rate limit headers. Raises ApiError with 429."""
-        if self._per_minute is None:
-            return {}
-        if wait_s := self._buckets.take(key):
-            raise ApiError(
-                429,
-                f"the limit is {self._per_minute} requests a minute for one key",
-                code="rate_limit_exceeded",
-                wait_s=wait_s,
-                headers=self._headers(key, self._per_minute),
-            )
-        return self._headers(key, self._per_minute)
-
-    def _headers(self, key: str, per_minute: int) -> dict[str, str]:
-        """Source: the rate limit headers of the OpenAI API."""
-        available = self._buckets.available(key)
-        reset_s = math.ceil((per_minute - available) * 60 / per_minute)
-        return {
-            "x-ratelimit-limit-requests": str(per_minute),
-            "x-ratelimit-remaining-requests": str(math.floor(available)),
-            "x-ratelimit-reset-requests": f"{reset_s}s",
-        }

@@ -54,7 +54,8 @@ _PROXY_HEADERS = (
 class Caller:
     """The principal of a request; `key` is the id of its API key, "" without one.
 
-    `workflows` and `tools` are those that the key allows; None: all.
+    `workflows` and `tools` are those that the key allows; None: all. `rate_per_minute` is the limit
+    of the key alone, `priority` is that of its runs in the queue.
     """
 
     principal: Principal
@@ -62,6 +63,8 @@ class Caller:
     scopes: tuple[str, ...] = SCOPES
     workflows: tuple[str, ...] | None = None
     tools: tuple[str, ...] | None = None
+    rate_per_minute: int | None = None
+    priority: int = 0
 
     def allows_workflow(self, workflow: str) -> bool:
         """Return whether the key allows a workflow; a thread without runs may have none ("")."""
@@ -130,7 +133,8 @@ class Authenticator:
         key = found.key
         self.uses.record(key.id)
         principal = Principal(key.principal, key.id)
-        return Caller(principal, key.id, key.scopes, key.workflows, key.tools)
+        limits = key.workflows, key.tools, key.rate_per_minute, key.priority
+        return Caller(principal, key.id, key.scopes, *limits)
 
     async def _is_still_open(self, headers: Headers) -> bool:
         """Return whether there is no key yet. Any process may create the first one."""

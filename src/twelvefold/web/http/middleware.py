@@ -22,11 +22,12 @@ from twelvefold.core import OWNER
 from twelvefold.engine import ANONYMOUS, retry_unavailable
 from twelvefold.observe import metrics
 from twelvefold.observe.log import bind, get_logger
-from twelvefold.web.http.admission import SLOT, AdmissionControl, RateLimiter
+from twelvefold.web.http.admission import SLOT, AdmissionControl
 from twelvefold.web.http.authentication import Authenticator, Caller
 from twelvefold.web.http.body_budget import BodyBudget
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.errors import ApiError, api_error, error_response
+from twelvefold.web.http.rate_limit import RateLimiter
 
 log = get_logger(__name__)
 SECURITY_HEADERS = {
@@ -211,7 +212,8 @@ class AdmissionMiddleware:
         if scope["path"].startswith("/v1"):
             scope["state"]["caller"] = caller = await self._caller(Headers(scope=scope), client)
             owner = caller.principal.id
-            if rate_headers := self._rate.take(caller.key):
+            rates = self._rate.limits(caller.principal.id, caller.key, caller.rate_per_minute)
+            if rate_headers := await self._rate.take(rates):
                 send = _with_headers(rate_headers, send)
         body = LimitedBody(receive, scope, self._max_body_bytes, self._body_budget, owner)
         try:

@@ -1,4 +1,6 @@
-"""Serves the page at `/` and its files, which are read at import and revalidated by `ETag`.
+"""Serves the pages at `/` and `/operations`, and their files.
+
+The files are read at import and revalidated by `ETag`.
 
 The content security policy allows only those files, and images as data URLs: no inline script or
 style, no other server.
@@ -56,16 +58,21 @@ def _file(body: bytes, suffix: str) -> _File:
     return _File(body, _MEDIA_TYPES[suffix], f'"{sha256(body).hexdigest()[:32]}"')
 
 
-def _page(model: str) -> _File:
-    """Return the page for a kind of model; for the demo model it has a notice."""
-    template = (_STATIC / "chat.html").read_text(encoding="utf-8")
-    return _file(template.replace("{{model}}", model).encode(), ".html")
+def _template(name: str, **parts: str) -> _File:
+    """Return a page with these parts in place of their names in braces."""
+    text = (_STATIC / name).read_text(encoding="utf-8")
+    for part, value in parts.items():
+        text = text.replace(f"{{{{{part}}}}}", value)
+    return _file(text.encode(), ".html")
 
 
-_PAGES = {model: _page(model) for model in (_DEMO, _OPENAI)}
+_LOGIN = (_STATIC / "login.html").read_text(encoding="utf-8").rstrip("\n")
+# With the demo model the page has a notice.
+_PAGES = {kind: _template("chat.html", model=kind, login=_LOGIN) for kind in (_DEMO, _OPENAI)}
+_OPERATIONS = _template("operations/operations.html", login=_LOGIN)
 _FILES = {
-    path.name: _file(path.read_bytes(), path.suffix)
-    for path in sorted(_STATIC.iterdir())
+    path.relative_to(_STATIC).as_posix(): _file(path.read_bytes(), path.suffix)
+    for path in sorted(_STATIC.rglob("*"))
     if path.suffix in _MEDIA_TYPES and path.suffix != ".html"
 }
 
@@ -75,8 +82,13 @@ async def page(request: Request) -> Response:
     return _response(request, _PAGES[_OPENAI if web_of(request).settings.model_base_url else _DEMO])
 
 
+async def operations(request: Request) -> Response:
+    """Serve the page of operators. It needs no API key; its requests need the scope `admin`."""
+    return _response(request, _OPERATIONS)
+
+
 async def static(request: Request) -> Response:
-    """Serve one of the page's files."""
+    """Serve one of the files of the pages."""
     file = _FILES.get(request.path_params["name"])
     if file is None:
         raise HTTPException(404)
@@ -91,4 +103,8 @@ def _response(request: Request, file: _File) -> Response:
     return Response(file.body, headers=headers, media_type=f"{file.media_type}; charset=utf-8")
 
 
-PAGE: list[BaseRoute] = [Route("/", page), Route("/static/{name}", static)]
+PAGE: list[BaseRoute] = [
+    Route("/", page),
+    Route("/operations", operations),
+    Route("/static/{name:path}", static),
+]

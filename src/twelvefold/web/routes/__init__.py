@@ -34,5 +34,6 @@ def offered_to(request: Request) -> Mapping[str, Workflow]:
 
 
 def for_caller(turn: TurnRequest, request: Request) -> TurnRequest:
-    """Return the turn with the tools that the request's key allows."""
-    return replace(turn, allowed_tools=caller_of(request).tools)
+    """Return the turn with the tools that the request's key allows, and its priority."""
+    caller = caller_of(request)
+    return replace(turn, allowed_tools=caller.tools, priority=caller.priority)

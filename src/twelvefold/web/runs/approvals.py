@@ -67,6 +67,7 @@ from twelvefold.web.runs.create import (
     open_repeated,
     reserve_queue_slot,
     response_deleted,
+    run_slot,
 )
 from twelvefold.web.runs.polling import poll_until
 from twelvefold.web.runs.target import load_conversation
@@ -93,8 +94,8 @@ class WaitingCall:
     """A call of the principal that waits for approval. `next` is the response that follows.
 
     `run` has the call. It is the run of `next` or one below it, which the call `parent_call` of
-    that run waits for. `workflow` and `options` are those of the run of `next`. `head` is the last
-    position of the thread with the call.
+    that run waits for. `workflow`, `options` and `key_id` are those of the run of `next`. `head` is
+    the last position of the thread with the call.
     """
 
     run: RunId
@@ -106,6 +107,7 @@ class WaitingCall:
     tool: str
     question: WaitStarted | None = None
     parent_call: CallId | None = None
+    key_id: str = ""
 
 
 async def answer_approval(web: Web, principal: Principal, request: TurnRequest) -> StartedRun:
@@ -196,9 +198,12 @@ async def _continue(
         return await _open_next(web, principal, request, waiting, is_here=False)
     await _wait_for_drive(web, waiting)
     with web.executor.slot(principal):
-        await _write_answer(web, principal, request, waiting, index)
-        if held := await _claim_if_free(web, waiting.next.run):
-            web.start_drive(held, memory.reservation)
+        async with run_slot(web, principal, waiting.key_id, waiting.next.run) as slot:
+            await _write_answer(web, principal, request, waiting, index)
+            if held := await _claim_if_free(web, waiting.next.run):
+                web.start_drive(held, memory.reservation)
+            else:
+                await slot.free()
     # After the slot: with it the run would count twice while its response is read.
     return await _open_next(web, principal, request, waiting, is_here=held is not None)
 
@@ -258,9 +263,8 @@ async def load_waiting(
         return None
     next = ResponseId(run, next_part(own))
     question = question_of(waits[0])
-    waiting = WaitingCall(
-        run, call, record.head, next, record.workflow, folded.options, waits[0].tool, question
-    )
+    about = record.workflow, folded.options, waits[0].tool, question
+    waiting = WaitingCall(run, call, record.head, next, *about, key_id=folded.key_id)
     return await _with_root(web, waiting, folded, memory) if folded.ancestry else waiting
 
 
@@ -293,6 +297,7 @@ async def _with_root(
         workflow=record.workflow,
         options=folded.options,
         parent_call=above,
+        key_id=folded.key_id,
     )
 
 

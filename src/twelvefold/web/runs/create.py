@@ -24,9 +24,16 @@ from twelvefold.core import (
     fold,
 )
 from twelvefold.core.answers import question_of
-from twelvefold.engine import RunRequest, enqueue_run, retry_unavailable, start_run
+from twelvefold.engine import (
+    RunRequest,
+    RunSlot,
+    SharesTaken,
+    enqueue_run,
+    retry_unavailable,
+    start_run,
+)
 from twelvefold.errors import Conflict, ConversationTooLarge, InputRefused, NotFound, Repeated
-from twelvefold.web.http import CONVERSATION_TOO_LARGE, ApiError
+from twelvefold.web.http import CONVERSATION_TOO_LARGE, ApiError, too_many_runs
 from twelvefold.web.ids import ResponseId, approval_id, parse_conversation_id, question_id
 from twelvefold.web.runs.polling import wait_until_thread_free
 from twelvefold.web.runs.target import (
@@ -168,7 +175,9 @@ class _Turn:
             # Nothing is read here: once written, the run does not depend on the database's answer.
             return StartedRun(_reader_of_new_run(web, id, first, background=True))
         with web.executor.slot(self._principal):
-            held = await start_run(web.services, run)
+            async with run_slot(web, self._principal) as slot:
+                held = await start_run(web.services, run)
+            await slot.fill(held.run)
             first = next(one for one in held.thread.latest if isinstance(one.event, RunStarted))
             reader = _reader_of_new_run(web, held.run, first, background=False)
             web.start_drive(held, self._memory.reservation)
@@ -184,6 +193,22 @@ async def reserve_queue_slot(web: Web, principal: Principal) -> AsyncIterator[No
     web.wake()
 
 
+@asynccontextmanager
+async def run_slot(
+    web: Web, principal: Principal, key_id: str | None = None, run: RunId | None = None
+) -> AsyncIterator[RunSlot]:
+    """Take a slot of the principal and one of the key for a run that the body claims.
+
+    `key_id` None: the key of the request. Raises ApiError with 429 if all are taken.
+    """
+    shares, key = web.services.run_shares, principal.key_id if key_id is None else key_id
+    try:
+        async with shares.slot(principal.id, key, run) as slot:
+            yield slot
+    except SharesTaken as taken:
+        raise too_many_runs(str(taken)) from taken
+
+
 def _run_request(principal: Principal, request: TurnRequest, target: ThreadTarget) -> RunRequest:
     """Return a turn as the engine's commands take it."""
     return RunRequest(
@@ -196,6 +221,7 @@ def _run_request(principal: Principal, request: TurnRequest, target: ThreadTarge
         position=target.end,
         fork=target.fork,
         allowed_tools=request.allowed_tools,
+        priority=request.priority,
     )
 
 

@@ -164,7 +164,9 @@ class RunExecutor:
             try:
                 await self._preparation.ready()
                 guard.attach()
-                slots = _FamilySlots(self._slots, held.thread.principal)
+                thread = held.thread
+                slots = _FamilySlots(self._slots, thread.principal)
+                shares = self._services.run_shares
                 return await drive_family(
                     self._services,
                     held,
@@ -172,6 +174,7 @@ class RunExecutor:
                     fail_on_fault=True,
                     slot=slots.slot,
                     is_stopping=lambda: self._draining,
+                    share=partial(shares.wait_for_slot, thread.principal, thread.key_id),
                 )
             except StaleRun:
                 return None  # the engine has logged it

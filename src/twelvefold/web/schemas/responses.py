@@ -167,7 +167,7 @@ class TurnRequest:
 
     `items_at` is the parameter of the items. `given` has the names of the body's parameters,
     null ones included: an answer to an approval changes those options alone. `allowed_tools` are
-    those that the API key allows; None: all.
+    those that the API key allows; None: all. `priority` is that of the key.
     """
 
     workflow: Workflow
@@ -181,6 +181,7 @@ class TurnRequest:
     items_at: str = "input"
     given: frozenset[str] = field(default=frozenset(), compare=False)
     allowed_tools: tuple[str, ...] | None = None
+    priority: int = 0
 
 
 AcceptedInputs = Callable[[str, str], Choices]

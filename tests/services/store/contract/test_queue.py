@@ -218,7 +218,7 @@ async def test_a_run_of_a_dead_process_is_found_for_any_principal(
 
     for after in ("", "ann", "zoe"):
         work = await store.waiting_work(workflows=ACADEMY, limit=10, after=after)
-        assert work.runs == [(dead.run, 0, "ann")]
+        assert [one[:3] for one in work.runs] == [(dead.run, 0, "ann")]
 
 
 async def test_runs_of_an_older_release_are_found_in_their_turn(store: Store) -> None:
@@ -234,7 +234,8 @@ async def test_runs_of_an_older_release_are_found_in_their_turn(store: Store) ->
         (dead.run, "ann"),
         (bob, "bob"),
     }
-    assert (await store.waiting_work(workflows=ACADEMY, limit=10, after="ann")).runs == [
+    rest = await store.waiting_work(workflows=ACADEMY, limit=10, after="ann")
+    assert [one[:3] for one in rest.runs] == [
         (dead.run, 0, "ann"),
         (bob, 0, "bob"),
     ]

@@ -3,31 +3,37 @@
 
 -- insert_key: a duplicate means that the name is taken
 INSERT INTO api_keys
-       (id, name, principal, scopes, sha256, created_at, valid, revoked_at, expires_at, workflows, tools)
-VALUES (:id, :name, :principal, :scopes, :sha256, :created_at, 1, NULL, :expires_at, :workflows, :tools)
+       (id, name, principal, scopes, sha256, created_at, valid, revoked_at, expires_at, workflows, tools,
+        rate_per_minute, max_runs, priority)
+VALUES (:id, :name, :principal, :scopes, :sha256, :created_at, 1, NULL, :expires_at, :workflows, :tools,
+        :rate_per_minute, :max_runs, :priority)
 
 -- keys: oldest first
 SELECT id, name, principal, scopes, sha256, created_at, revoked_at, expires_at, last_used_at, old_sha256,
-       old_until, workflows, tools
+       old_until, workflows, tools, rate_per_minute, max_runs, priority
   FROM api_keys ORDER BY created_at, id
 
 -- key: 0 rows mean that it does not exist
-SELECT id FROM api_keys WHERE id = :id
+SELECT id, max_runs FROM api_keys WHERE id = :id
 
 -- find_key: 0 rows mean that it does not exist or was revoked. The hash may be that of the secret before the
 -- last rotation
 SELECT id, name, principal, scopes, sha256, created_at, revoked_at, expires_at, last_used_at, old_sha256,
-       old_until, workflows, tools, {now_us} AS now_us
+       old_until, workflows, tools, rate_per_minute, max_runs, priority, {now_us} AS now_us
   FROM api_keys WHERE sha256 = :sha256 AND valid = 1
 UNION ALL
 SELECT id, name, principal, scopes, sha256, created_at, revoked_at, expires_at, last_used_at, old_sha256,
-       old_until, workflows, tools, {now_us} AS now_us
+       old_until, workflows, tools, rate_per_minute, max_runs, priority, {now_us} AS now_us
   FROM api_keys WHERE old_sha256 = :sha256 AND valid = 1
 
 -- rotate_key: 0 rows mean that it does not exist or was revoked. MySQL assigns from left to right, so the
 -- old hash is copied first
 UPDATE api_keys
    SET old_sha256 = sha256, old_until = {now_us} + :overlap_us, sha256 = :sha256, expires_at = :expires_at
+ WHERE id = :id AND valid = 1
+
+-- limit_key: 0 rows mean that it does not exist or was revoked
+UPDATE api_keys SET rate_per_minute = :rate_per_minute, max_runs = :max_runs, priority = :priority
  WHERE id = :id AND valid = 1
 
 -- touch_key: 0 rows mean that it does not exist

@@ -8,7 +8,7 @@
 -- waiting_runs: runs that may be claimed, by principal, each principal's longest-waiting first; also a
 -- row `mail` if a message is due, and a row `unfilled` if `unfilled_runs` finds a row
 SELECT w.part, w.thread_id, w.ordinal, w.principal, w.lease_until,
-       CASE WHEN r.attempts_head = t.head THEN r.attempts ELSE 0 END AS attempts
+       CASE WHEN r.attempts_head = t.head THEN r.attempts ELSE 0 END AS attempts, r.key_id, r.priority
   FROM (SELECT * FROM (:queued_parts
                         ORDER BY principal, lease_until, thread_id, ordinal LIMIT :limit) queued
         UNION ALL
@@ -21,12 +21,14 @@ SELECT w.part, w.thread_id, w.ordinal, w.principal, w.lease_until,
   {straight_join} threads t ON t.id = w.thread_id
 UNION ALL
 SELECT * FROM (
-  SELECT 'mail' AS part, '' AS thread_id, 0 AS ordinal, '' AS principal, 0 AS lease_until, 0 AS attempts
+  SELECT 'mail' AS part, '' AS thread_id, 0 AS ordinal, '' AS principal, 0 AS lease_until, 0 AS attempts,
+         NULL AS key_id, NULL AS priority
     FROM outbox
    WHERE sent_at IS NULL AND dead_at IS NULL AND due_at <= {now_us} AND kind = 'mail' LIMIT 1) mail
 UNION ALL
 SELECT * FROM (
-  SELECT 'unfilled' AS part, '' AS thread_id, 0 AS ordinal, '' AS principal, 0 AS lease_until, 0 AS attempts
+  SELECT 'unfilled' AS part, '' AS thread_id, 0 AS ordinal, '' AS principal, 0 AS lease_until, 0 AS attempts,
+         NULL AS key_id, NULL AS priority
     FROM runs {by_lease}
    WHERE status IN ('queued', 'running') AND workflow IS NULL AND lease_until <= {now_us} LIMIT 1) unfilled
  ORDER BY principal, lease_until, thread_id, ordinal

@@ -50,10 +50,10 @@ UPDATE threads SET head = :head + 1, size = :size,
 -- insert_run: a new run, leased or (with an empty token) queued
 INSERT INTO runs (thread_id, ordinal, status, lease_token, lease_until, background, cancel_asked,
                   idempotency_key, `usage`, error, release_id, created_at, finished_at,
-                  workflow, principal, began)
+                  workflow, principal, began, key_id, priority)
 VALUES (:thread, :ordinal, :status, :token, {now_us} + :lease_us, :background, 0,
         :idempotency_key, '', '', :release, {now_us}, NULL,
-        :workflow, :principal, :began)
+        :workflow, :principal, :began, :key_id, :priority)
 
 -- insert_event: one entry of the journal
 INSERT INTO events (thread_id, position, run, type, version, body, at_us)

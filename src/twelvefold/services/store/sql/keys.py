@@ -22,6 +22,9 @@ class Keys(Database):
             expires_at=key.expires_at_us,
             workflows=_encode_names(key.workflows),
             tools=_encode_names(key.tools),
+            rate_per_minute=key.rate_per_minute,
+            max_runs=key.max_runs,
+            priority=key.priority,
         )
 
     async def keys(self) -> list[ApiKey]:
@@ -41,6 +44,17 @@ class Keys(Database):
         values = {"sha256": sha256, "overlap_us": overlap_us, "expires_at": expires_at_us}
         if not await self._execute("rotate_key", id=id, **values):
             raise NotFound(f"no key {id!r}")
+
+    async def limit_key(
+        self, id: str, *, rate_per_minute: int | None, max_runs: int | None, priority: int
+    ) -> None:
+        values = {"rate_per_minute": rate_per_minute, "max_runs": max_runs, "priority": priority}
+        if not await self._execute("limit_key", id=id, **values):
+            raise NotFound(f"no key {id!r}")
+
+    async def max_runs(self, id: str) -> int | None:
+        rows = await self._fetch("key", id=id)
+        return rows[0]["max_runs"] if rows else None
 
     async def touch_key(self, id: str) -> None:
         await self._execute("touch_key", id=id)
@@ -76,4 +90,7 @@ def _api_key(row: Row) -> ApiKey:
         last_used_at_us=row["last_used_at"],
         old_sha256=row["old_sha256"] or "",
         old_until_us=row["old_until"],
+        rate_per_minute=row["rate_per_minute"],
+        max_runs=row["max_runs"],
+        priority=row["priority"] or 0,
     )

@@ -82,6 +82,9 @@ def _waiting_work(rows: list[Row], limit: int) -> WaitingWork:
                 RunId(ThreadId(row["thread_id"]), row["ordinal"]),
                 row["attempts"] or 0,
                 row["principal"],
+                int(row["lease_until"]),
+                row["key_id"] or "",
+                row["priority"] or 0,
             )
             for row in runs
         ],

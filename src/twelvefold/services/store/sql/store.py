@@ -10,13 +10,25 @@ from twelvefold.services.store.sql.queue import Queue
 from twelvefold.services.store.sql.releases import Releases
 from twelvefold.services.store.sql.retention import Retention
 from twelvefold.services.store.sql.runs import Runs
+from twelvefold.services.store.sql.shares import Shares
 from twelvefold.services.store.sql.statistics import Statistics
 from twelvefold.services.store.sql.steps import Steps
 from twelvefold.services.store.sql.waits import Waits
 
 
 class SQLStore(
-    Steps, Runs, Waits, Keys, Outbox, Queue, Releases, Retention, Processes, Statistics, Operations
+    Steps,
+    Runs,
+    Waits,
+    Keys,
+    Shares,
+    Outbox,
+    Queue,
+    Releases,
+    Retention,
+    Processes,
+    Statistics,
+    Operations,
 ):
     """Implements `twelvefold.core.ports.Store`.
 

@@ -52,12 +52,23 @@ async function errorOf(answer) {
   return new ApiError(answer.status, message, error.code ?? null, wait || null);
 }
 
-const read = async (path, options) => (await request("GET", path, options)).json();
-const write = async (path, value = {}) =>
+export const read = async (path, options) => (await request("GET", path, options)).json();
+export const write = async (path, value = {}) =>
   (await request("POST", path, { body: JSON.stringify(value) })).json();
 
 const conversation = (id) => `v1/conversations/${id}`;
-const query = (values) => new URLSearchParams(values).toString();
+export const query = (values) => new URLSearchParams(values).toString();
+
+/** Return whether this key has the scope `admin`. */
+export async function isOperator() {
+  try {
+    await read("v1/admin/runs?limit=1");
+    return true;
+  } catch (error) {
+    if (error instanceof ApiError) return false;
+    throw error;
+  }
+}
 
 export const models = async () => (await read("v1/models")).data;
 export const response = (id) => read(`v1/responses/${id}`);

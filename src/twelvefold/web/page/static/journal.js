@@ -1,7 +1,7 @@
 // The journal panel: every entry of the conversation, with tokens and duration.
 import * as api from "./api.js";
 import { h, indented } from "./dom.js";
-import { formatCount, formatDuration, formatTook, fullTime, plural, shortTime, untilTime } from "./format.js";
+import { formatCount, formatDuration, formatTook, fullTime, plural, shortTime, timeWithDay } from "./format.js";
 import { textOf } from "./message.js";
 import { prettyJson } from "./value.js";
 import { waitClause } from "./waits.js";
@@ -15,13 +15,17 @@ const EFFECTS = {
 };
 
 export class Journal {
-  /** The button of an entry calls `fork(position)`, if given; `onEntries` gets new entries. */
-  constructor({ list, totals, empty }, { fork, onEntries }) {
+  /**
+   * The button of an entry calls `fork(position)`, if given; `onEntries` gets new entries.
+   * `readEntries(id, position, signal)` returns the entries after a position.
+   */
+  constructor({ list, totals, empty }, { fork, onEntries, readEntries = api.journal }) {
     this.list = list;
     this.totals = totals;
     this.empty = empty;
     this.fork = fork;
     this.onEntries = onEntries;
+    this.readEntries = readEntries;
     this.show(null);
   }
 
@@ -57,7 +61,7 @@ export class Journal {
     }
     const reading = (this.reading = new AbortController());
     try {
-      const entries = await api.journal(this.id, this.position, reading.signal);
+      const entries = await this.readEntries(this.id, this.position, reading.signal);
       if (!reading.signal.aborted) this.add(entries);
     } catch {
       // The conversation's stream reports a lost connection; the next read gets these entries.
@@ -158,7 +162,7 @@ function describe(entry) {
     case "ToolFailed":
       return step(tool(entry), failureNote(entry.failure), argumentsOf(entry), resultOf(entry), exceptionOf(entry.error));
     case "ApprovalAsked":
-      return step(["Approval: ", tool(entry)], `requested; the run waits${entry.expires_at ? ` until ${untilTime(entry.expires_at)}` : ""}`, argumentsOf(entry));
+      return step(["Approval: ", tool(entry)], `requested; the run waits${entry.expires_at ? ` until ${timeWithDay(entry.expires_at)}` : ""}`, argumentsOf(entry));
     case "ApprovalAnswered":
       return describeAnswer(entry);
     case "WaitStarted":

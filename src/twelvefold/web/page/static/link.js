@@ -2,7 +2,7 @@
 import { h } from "./dom.js";
 
 const SCHEMES = new Set(["http:", "https:", "mailto:"]);
-const TRAILING = /[?!.,:;*_~'"]+$/;
+const PUNCTUATION = "?!.,:;*_~'\"";
 
 /**
  * Return a link with these contents, of which `text` is the source; null if it is not safe to open:
@@ -29,8 +29,12 @@ function parse(address) {
 
 /** Return an address in a text without the punctuation of the sentence that follows it. */
 export function withoutPunctuation(address) {
-  const trimmed = address.replace(TRAILING, "");
-  const opened = trimmed.split("(").length;
-  const isClosing = trimmed.endsWith(")") && trimmed.split(")").length > opened;
-  return isClosing ? withoutPunctuation(trimmed.slice(0, -1)) : trimmed;
+  let unopened = address.split(")").length - address.split("(").length;
+  let end = address.length;
+  for (; end > 0; end -= 1) {
+    const last = address[end - 1];
+    if (last === ")" && unopened > 0) unopened -= 1;
+    else if (!PUNCTUATION.includes(last)) break;
+  }
+  return address.slice(0, end);
 }

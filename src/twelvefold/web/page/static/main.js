@@ -4,6 +4,7 @@ import { announce } from "./announce.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { byId, h, put } from "./dom.js";
+import { listenToErrors, sentence, showError, withErrors } from "./errors.js";
 import { escape } from "./escape.js";
 import { Family } from "./family.js";
 import { Journal } from "./journal.js";
@@ -210,30 +211,10 @@ function onEvent(event) {
   thread.followEnd();
 }
 
-/** Show an error; null hides it. */
-function showError(error) {
-  byId("error").hidden = !error;
-  put(byId("error-text"), error ? sentence(error.message) : "");
-}
-
-function sentence(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
-}
-
 /** Show that the connection is lost; null hides it. */
 function showConnection(error) {
   byId("connection").hidden = !error;
   put(byId("connection-text"), error ? `${sentence(error.message)} Nothing is lost. Reconnecting.` : "");
-}
-
-async function withErrors(promise) {
-  showError(null);
-  try {
-    return await promise;
-  } catch (error) {
-    showError(error);
-    throw error;
-  }
 }
 
 async function showModels() {
@@ -255,9 +236,8 @@ function showExamples() {
 }
 
 function listen() {
+  listenToErrors();
   addEventListener("hashchange", openFromAddress);
-  // The page has shown this error, so the console does not report it again.
-  addEventListener("unhandledrejection", (event) => event.reason instanceof api.ApiError && event.preventDefault());
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState !== "visible") return;
     readList().catch(() => {});
@@ -267,10 +247,13 @@ function listen() {
   byId("thread").addEventListener("click", (event) => {
     if (event.target.closest(".tree a")) showPanel("journal");
   });
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address is that of the conversation
+    byId("message").focus();
+  });
   byId("new").addEventListener("click", startNew);
   byId("delete").addEventListener("click", deleteConversation);
   byId("retry").addEventListener("click", reconnectNow);
-  byId("dismiss").addEventListener("click", () => showError(null));
   byId("show-shortcuts").addEventListener("click", () => byId("shortcuts").showModal());
   byId("log-out").addEventListener("click", () => {
     deleteKey();
@@ -298,13 +281,17 @@ function focusPanel(panel, ...selectors) {
   selectors.map((selector) => document.querySelector(selector)).find((element) => element)?.focus();
 }
 
+async function showOperations() {
+  byId("operations").hidden = !(await api.isOperator());
+}
+
 async function start() {
   initPanels();
   keepLoginOpen();
   listen();
   await withErrors(showModels());
   byId("log-out").hidden = !key();
-  await Promise.all([withErrors(readList()), openFromAddress()]);
+  await Promise.all([withErrors(readList()), openFromAddress(), showOperations()]);
 }
 
 await start();

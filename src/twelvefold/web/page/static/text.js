@@ -7,7 +7,8 @@ const FENCE = /^\s*(```|~~~)/;
 const BULLET = /^\s*[-*•]\s+/;
 const NUMBER = /^\s*(\d{1,9})[.)]\s+/;
 const HEADING = /^#{1,6}\s+/;
-const CODE = /(?<ticks>`+)(?<code>.+?)\k<ticks>/;
+// Backticks in equal numbers, as in CommonMark. A long row of them is looked at once.
+const CODE = /(?<!`)(?<ticks>`+)(?!`)(?<code>.+?)(?<!`)\k<ticks>(?!`)/;
 const BOLD = /\*\*(?=\S)(?<bold>.+?)\*\*/;
 const LINK = /\[(?<label>[^[\]]+)\]\(\s*<?(?<address>(?:[^\s()<>]|\([^\s()<>]*\))+)>?(?:\s+"[^"]*")?\s*\)/;
 const ENCLOSED = /<(?<enclosed>(?:https?:\/\/|mailto:)[^\s<>]+)>/;

@@ -1,7 +1,7 @@
 // A form on which a run waits for a person: the part that requests for approval and questions share.
 import { ApiError } from "./api.js";
 import { h, put } from "./dom.js";
-import { untilTime } from "./format.js";
+import { timeWithDay } from "./format.js";
 
 /** The parameter of the request that an error names: the form has only this one. */
 const PLACE = /^input\[0\]\.\w+: /;
@@ -71,7 +71,7 @@ export class WaitingForm {
   /** Show until when an answer is accepted, in seconds since 1970. An event `expired` follows it. */
   showUntil(seconds) {
     if (!seconds || !this.isOpen || !this.until.hidden) return;
-    put(this.until, `Expires at ${untilTime(seconds)}.`);
+    put(this.until, `Expires at ${timeWithDay(seconds)}.`);
     this.until.hidden = false;
     const check = (pauseMs) => {
       const leftMs = seconds * 1000 - Date.now();

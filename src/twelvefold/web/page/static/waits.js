@@ -1,11 +1,11 @@
 // What a call waits for, as text: a time, or an event.
-import { untilTime } from "./format.js";
+import { timeWithDay } from "./format.js";
 
 const SECOND_US = 1_000_000;
 
 /** Return for example `until 14:05` or `for the event payment:123`, from an entry WaitStarted. */
 export function waitClause({ event, until_us: untilUs }) {
-  const time = untilUs ? untilTime(untilUs / SECOND_US) : "";
+  const time = untilUs ? timeWithDay(untilUs / SECOND_US) : "";
   if (!event) return `until ${time}`;
   return `for the event ${event}${time ? `, until ${time} at most` : ""}`;
 }

@@ -1,0 +1,59 @@
+// A view of the operations page, such as the list of runs: what all of them share.
+import { h, put } from "../dom.js";
+
+export class View {
+  /** `element` is the view's own; `page` has `setTitle`, `setQuery` and `withErrors`. */
+  constructor(element, page) {
+    this.element = element;
+    this.page = page;
+    this.controller = null;
+  }
+
+  /** Stop reading, when another view is opened. */
+  close() {
+    this.controller?.abort();
+  }
+
+  /** Pass what `read(signal)` returns to `render`, unless another call begins or the view is closed. */
+  async load(read, render) {
+    this.controller?.abort();
+    const { signal } = (this.controller = new AbortController());
+    try {
+      const result = await read(signal);
+      if (!signal.aborted) render(result);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+}
+
+/** A list that is read in pages. `read(after, signal)` returns a page, `render(rows)` the element of all rows. */
+export class PagedList {
+  constructor({ load, read, render, empty }) {
+    Object.assign(this, { load, read, render, empty, rows: [], next: null });
+    this.body = h("div", {});
+    this.more = h("button", { type: "button", class: "more", hidden: true, onclick: () => this.readNext() }, "Load more");
+    this.node = h("div", { class: "paged" }, this.body, this.more);
+  }
+
+  /** Read the first page in place of all that is shown. */
+  first() {
+    return this.load((signal) => this.read(null, signal), (page) => this.show(page.data, page));
+  }
+
+  async readNext() {
+    this.more.disabled = true;
+    try {
+      await this.load((signal) => this.read(this.next, signal), (page) => this.show([...this.rows, ...page.data], page));
+    } finally {
+      this.more.disabled = false;
+    }
+  }
+
+  show(rows, { has_more: hasMore, next, last_id: lastId }) {
+    this.rows = rows;
+    this.next = next ?? lastId;
+    this.more.hidden = !hasMore;
+    put(this.body, rows.length ? this.render(rows) : h("p", { class: "muted" }, hasMore ? "None so far." : this.empty));
+  }
+}

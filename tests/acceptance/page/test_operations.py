@@ -1,0 +1,158 @@
+"""The operations page on a real server: runs, access, keyboard, appearance."""
+
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from tests.acceptance.page.conftest import OpenChat, OpenOperations
+from tests.acceptance.page.operations_page import HOSTILE, Operated
+from tests.acceptance.page.serving import Site
+from tests.acceptance.page.test_appearance import PHONE, axe_violations
+
+# The first test may have to install the browser.
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.browser,
+    pytest.mark.timeout(420),
+]
+VIEWS = ("Runs",)
+
+
+async def test_runs_of_all_principals_are_listed_and_filtered(
+    operated: Operated, open_operations: OpenOperations
+) -> None:
+    page = await open_operations()
+    await page.open_view("runs?principal=ann")
+    await expect(page.rows).to_have_count(5)
+    await page.take_screenshot("operations-runs")
+    await page.open_view("runs")
+    await expect(page.rows).to_have_count(8)
+    await expect(page.rows.filter(has_text="Sub-workflow")).to_have_count(2)
+
+    await page.page.get_by_label("Status").select_option("failed")
+    await expect(page.rows).to_have_count(2)
+    await expect(page.row("ann")).to_contain_text("check_stock` raised RuntimeError three times")
+    await page.page.get_by_label("Id or error").fill("no route")
+    await page.page.keyboard.press("Enter")
+    await expect(page.rows).to_have_count(1)
+    assert page.page.url.endswith("#runs?search=no+route&status=failed")
+    await page.page.reload()
+    await expect(page.rows).to_have_count(1)
+
+    await page.page.get_by_role("button", name="Clear").click()
+    await expect(page.rows).to_have_count(8)
+    await page.page.get_by_label("Id or error").fill(operated.runs["family"]["id"])
+    await page.page.keyboard.press("Enter")
+    await expect(page.cells("Workflow")).to_have_text(["orders"])
+    await page.open_view("runs?workflow=billing&principal=ann&time=1h")
+    await expect(page.cells("Workflow")).to_have_text(["billing", "billing"])
+    await page.open_view("runs?time=range&to=2020-01-01T00:00")
+    await expect(page.page.get_by_text("No run matches.")).to_be_visible()
+
+
+async def test_more_runs_are_loaded_by_pages(
+    operated: Operated, open_operations: OpenOperations
+) -> None:
+    page = await open_operations()
+    runs = (await operated.request("GET", "v1/admin/runs?limit=100"))["data"]
+    await page.page.route(
+        "**/v1/admin/runs?*",
+        lambda route: route.continue_(url=route.request.url.replace("limit=50", "limit=3")),
+    )
+    await page.open_view("runs")
+    await expect(page.rows).to_have_count(3)
+
+    await page.page.get_by_role("button", name="Load more").click()
+    await expect(page.rows).to_have_count(6)
+    await page.page.get_by_role("button", name="Load more").click()
+
+    links = page.page.locator(".data tbody th code")
+    await expect(links).to_have_count(8)
+    await expect(page.page.get_by_role("button", name="Load more")).to_be_hidden()
+    titles = [await link.get_attribute("title") for link in await links.all()]
+    assert titles == [run["id"] for run in runs]
+
+
+async def test_a_hostile_name_or_error_is_shown_as_text(open_operations: OpenOperations) -> None:
+    page = await open_operations()
+    await page.open_view("runs?status=failed")
+
+    await expect(page.cells("Principal").filter(has_text="img")).to_have_text(HOSTILE)
+    await expect(page.cells("Status").filter(has_text="img")).to_contain_text(
+        f"three times in a row: {HOSTILE}\\u202e"
+    )
+    assert await page.page.locator("#content :is(img, b, script)").count() == 0
+
+
+async def test_only_operators_are_shown_the_page(
+    operated: Operated, open_operations: OpenOperations
+) -> None:
+    tenant = await open_operations(operated.keys["ann"])
+    await tenant.page.goto(operated.site.url)
+    await expect(tenant.examples.first).to_be_visible()
+    await expect(tenant.page.get_by_role("link", name="Operations")).to_be_hidden()
+    await tenant.open_view("runs")
+    await expect(tenant.page.get_by_role("alert")).to_contain_text("scope")
+    await expect(tenant.rows).to_have_count(0)
+
+    operator = await open_operations()
+    await operator.page.goto(operated.site.url)
+    await operator.page.get_by_role("link", name="Operations").click()
+    await expect(operator.title).to_have_text("Runs")
+    await operator.page.get_by_role("link", name="Conversations").click()
+    await expect(operator.examples.first).to_be_visible()
+
+
+async def test_without_a_key_the_local_user_is_an_operator(site: Site, open_chat: OpenChat) -> None:
+    chat = await open_chat(site)
+    await chat.open()
+
+    await chat.page.get_by_role("link", name="Operations").click()
+
+    await expect(chat.page.get_by_text("No run matches.")).to_be_visible()
+    await expect(chat.page.get_by_role("button", name="Log out")).to_be_hidden()
+
+
+async def test_the_page_asks_for_a_key_and_forgets_it(
+    operated: Operated, open_operations: OpenOperations
+) -> None:
+    page = await open_operations("")
+    await page.page.goto(f"{page.url}operations#runs")
+    await page.page.get_by_label("Key", exact=True).fill(operated.keys["olga"])
+    await page.page.keyboard.press("Enter")
+    await expect(page.rows.first).to_be_visible()
+    await page.page.reload()
+
+    await page.page.get_by_role("button", name="Log out").click()
+
+    await expect(page.page.get_by_label("Key", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_no_violation_in_any_view(
+    open_operations: OpenOperations, scheme: Any
+) -> None:
+    page = await open_operations(color_scheme=scheme, bypass_csp=True, reduced_motion="reduce")
+    await page.open_view("runs")
+    found = []
+    for name in VIEWS:
+        await page.page.get_by_role("link", name=name, exact=True).click()
+        await expect(page.title).to_have_text(name)
+        await page.wait_until_read()
+        found += await axe_violations(page.page)
+    await page.page.keyboard.press("Alt+Slash")
+    found += await axe_violations(page.page)
+
+    assert found == []
+
+
+async def test_on_a_phone_no_view_is_wider_than_the_screen(open_operations: OpenOperations) -> None:
+    page = await open_operations(viewport=PHONE, has_touch=True, is_mobile=True, bypass_csp=True)
+    await page.open_view("runs")
+    for name in VIEWS:
+        await page.page.get_by_role("link", name=name, exact=True).click()
+        await expect(page.title).to_have_text(name)
+        await page.wait_until_read()
+        assert await page.page.evaluate("() => document.documentElement.scrollWidth") == 390, name
+        assert await axe_violations(page.page) == []
