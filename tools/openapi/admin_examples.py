@@ -74,6 +74,22 @@ _DETAIL = {
     "children": [],
     "actions": ["retry", "fork"],
 }
+_OPEN = {
+    "id": f"mcpr_{_ID}2.0",
+    "kind": "approval",
+    "run": f"resp_{_ID}1",
+    "thread": f"conv_{_ID}",
+    "workflow": "enrolment",
+    "principal": "ann",
+    "person": "ann",
+    "call_id": "2.0",
+    "tool": "withdraw",
+    "arguments": '{"course":"DB-101"}',
+    "question": None,
+    "schema": None,
+    "asked_at": 1795959331.92,
+    "expires_at": None,
+}
 _ACTION = {
     "object": "admin.action",
     "id": f"resp_{_ID}2",
@@ -97,6 +113,7 @@ _MESSAGE = {
 ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     runs.AdminRunList: listed(_RUN, next=None),
     runs.AdminRunDetail: _DETAIL,
+    runs.OpenCallList: {"object": "list", "data": [_OPEN], "has_more": False, "next": None},
     runs.ExportedEntry: {
         "position": 7,
         "run": 1,

@@ -3,6 +3,7 @@
 from tools.openapi.operation import AFTER_POSITION, MAX_ENTRIES, STRING, Json, Operation
 from twelvefold.web.schemas import objects
 from twelvefold.web.schemas.admin import outbox, runs
+from twelvefold.web.schemas.answers import AnswerQuestion
 
 ADMIN = "Not part of the OpenAI API. The key needs the scope `admin`."
 LIST = ("limit", "after")
@@ -47,6 +48,10 @@ RETRY = (
     "The new run follows in the same conversation, for the same principal, so the model reads "
     "what the run has done. A run that has completed, or is not the last one of its "
     "conversation, is 409."
+)
+INBOX_FILTERS = (
+    query("workflow", STRING, "Only runs of this workflow."),
+    query("principal", STRING, "Only runs of this principal."),
 )
 ADMIN_OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -136,6 +141,27 @@ ADMIN_OPERATIONS: tuple[Operation, ...] = (
         runs.ForkRun,
         description=f"{ADMIN} It belongs to the principal of the run.",
         body_required=False,
+    ),
+    Operation(
+        "get",
+        "/v1/admin/inbox",
+        "listOpenCalls",
+        "List what waits for a person, of all principals, newest runs first",
+        runs.OpenCallList,
+        parameters=(*INBOX_FILTERS, *LIST),
+        description=f"{ADMIN} `limit` counts runs, each of which may have several calls. A page "
+        "examines a bounded number of runs; `next` continues it.",
+    ),
+    Operation(
+        "post",
+        "/v1/admin/inbox/answers",
+        "answerOpenCall",
+        "Answer an approval or a question of any principal",
+        objects.GivenAnswer,
+        (409,),
+        AnswerQuestion,
+        description=f"{ADMIN} `call_id` is the `id` of the inbox. `output` of a question is a value of "
+        f"its type, that of an approval an object: [ApprovalOutput](#approvaloutput). {NOT_PENDING}",
     ),
     Operation(
         "get",

@@ -78,7 +78,7 @@ async def calls_below(services: Services, children: Iterable[RunId]) -> list[Wai
 async def asked_calls(services: Services, run: RunId, thread: Thread) -> list[AskedCall]:
     """Return what `waiting_calls` does, and since when each call waits."""
     own = [
-        AskedCall(WaitingCall(run, thread.workflow, call), _asked_us(thread, call.id))
+        AskedCall(WaitingCall(run, thread.workflow, call), asked_us(thread, call.id))
         for call in thread.pending
         if needs_person(call)
     ]
@@ -100,7 +100,8 @@ async def _asked_below(services: Services, children: Iterable[RunId]) -> list[As
     return found
 
 
-def _asked_us(thread: Thread, call: CallId) -> int:
+def asked_us(thread: Thread, call: CallId) -> int:
+    """Return since when a call of the latest run waits, in microseconds since 1970."""
     times = [e.at_us for e in thread.latest if isinstance(e.event, _ASKS) and e.event.call == call]
     return times[-1] if times else 0
 

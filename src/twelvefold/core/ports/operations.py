@@ -15,7 +15,8 @@ class RunFilter:
 
     Times are microseconds since 1970 by the server's clock: `since_us` is included, `until_us` is
     not. `id_prefix` are the first characters of a thread's id, with `ordinal` of one of its runs.
-    `error` is a part of the error, in any case; without a `status` only of failed runs.
+    `error` is a part of the error, in any case; without a `status` only of failed runs. `asks`:
+    runs that wait and have asked a person, who may have answered since.
     """
 
     status: RunStatus | None = None
@@ -26,6 +27,7 @@ class RunFilter:
     id_prefix: str = ""
     ordinal: int | None = None
     error: str = ""
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from twelvefold.core import OVER, Entry, Principal, RunId, RunRecord, fold
+from twelvefold.core import OVER, Entry, OperatedRun, Principal, RunId, RunRecord, fold
 from twelvefold.core.timeline import timeline
 from twelvefold.engine import retry_unavailable
-from twelvefold.engine.waiting_calls import asked_calls
+from twelvefold.engine.waiting_calls import asked_calls, asked_us, needs_person
+from twelvefold.errors import NotFound
 from twelvefold.web.projection.admin_detail import (
     actions_of,
     failure_object,
@@ -53,6 +54,21 @@ async def _load_entries(web: Web, record: RunRecord) -> Sequence[Entry]:
     return entries_of_run(delta.entries, run)
 
 
+async def list_open_calls(web: Web, found: OperatedRun) -> list[Json]:
+    """Return the calls of a run itself that wait for a person. Reads the entries of the run."""
+    store, run = web.services.store, found.record.run
+    try:
+        record = await retry_unavailable(lambda: store.run(run))
+    except NotFound:  # it was deleted
+        return []
+    thread = fold(await _load_entries(web, record))
+    return [
+        open_call(run, record.workflow, record.principal, call, asked_us(thread, call.id))
+        for call in thread.pending
+        if record.status == "waiting" and needs_person(call)
+    ]
+
+
 async def find_open_calls(web: Web, record: RunRecord) -> list[Json]:
     """Return the calls of a run, and of those below it, that wait for a person."""
     if record.status in OVER:
@@ -62,6 +78,6 @@ async def find_open_calls(web: Web, record: RunRecord) -> list[Json]:
     if thread.run != run.ordinal:
         return []
     return [
-        open_call(found.run, found.workflow, record.principal, found.call, asked_us)
-        for found, asked_us in await asked_calls(services, run, thread)
+        open_call(found.run, found.workflow, record.principal, found.call, since_us)
+        for found, since_us in await asked_calls(services, run, thread)
     ]

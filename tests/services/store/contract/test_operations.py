@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from tests.builders import asked, called, finished
+from tests.builders import approval_asked, asked, called, finished, outcome_unknown
 from tests.services.store.builders import LONG_S, append, leased, new_run, new_thread
 from twelvefold.boot import RandomIds
-from twelvefold.core.ids import RunId, ThreadId
+from twelvefold.core.events import WaitStarted
+from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.core.ports import Append, Lease, NewRun, RunFilter, RunStatus, Store
 from twelvefold.errors import NotFound
 from twelvefold.services.store.sql import operations
@@ -212,3 +213,19 @@ async def test_the_runs_below_a_run_are_found_at_every_depth(store: Store) -> No
     assert {one.record.run: one.parent for one in found} == expected
     assert len(await store.runs_below(parent.run, limit=2)) == 2
     assert await store.runs_below(grandchildren[0], limit=2) == []
+
+
+async def test_only_runs_that_wait_and_have_asked_a_person_are_found(store: Store) -> None:
+    question = WaitStarted(CallId("2.0"), "enrol", question="Which?")
+    event = WaitStarted(CallId("2.0"), "enrol", event="paid")
+    runs = []
+    for asks in (approval_asked(), question, event, outcome_unknown()):
+        lease = await leased(store)
+        await append(store, lease, 1, called("enrol"), asks, status="waiting")
+        runs.append(lease.run)
+    done = await leased(store)
+    await append(store, done, 1, called("enrol"), approval_asked(), finished(), status="completed")
+
+    assert await found(store, asks=True) == [runs[3], runs[1], runs[0]]
+    assert await found(store, asks=True, principal="ann", limit=1) == [runs[3]]
+    assert await found(store, asks=True, workflow="x") == []

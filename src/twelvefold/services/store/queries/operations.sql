@@ -21,6 +21,12 @@ SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, 
 -- join_errors: the rows with the errors, for a condition on them
 {straight_join} runs e ON e.thread_id = k.thread_id AND e.ordinal = k.ordinal
 
+-- has_asked: a condition: the run has entries that ask a person
+EXISTS (SELECT 1 FROM events a
+         WHERE a.thread_id = k.thread_id AND a.run = k.ordinal
+           AND (a.type IN ('ApprovalAsked', 'OutcomeUnknown')
+                OR (a.type = 'WaitStarted' AND a.body LIKE '%"question":"%')))
+
 -- last_key: the last row that `found_runs` examined, and how many it examined
 SELECT k.thread_id, k.ordinal, (SELECT COUNT(*) FROM (:keys) c) AS examined
   FROM (:keys) k ORDER BY :reversed LIMIT 1

@@ -26,7 +26,7 @@ from twelvefold.services.store.sql.runs import run_record
 SCAN_ROWS = 5_000
 """Entries of an index that one page examines."""
 TEXT_SCAN_ROWS = 2_000
-"""Runs whose errors one page searches: each is a row of the table."""
+"""Runs whose errors or entries one page searches: each is a row of a table, or some."""
 _AFTER_ALL = "~"
 _MAX_US = 2**62
 _BY_TIME = "k.created_at DESC, k.thread_id DESC, k.ordinal DESC"
@@ -37,6 +37,7 @@ _CONDITIONS = {
     "principal": "k.principal = :principal",
     "ordinal": "k.ordinal = :run",
     "error": "LOWER(e.error) LIKE :error ESCAPE '!'",
+    "asks": ":has_asked",
 }
 
 
@@ -64,7 +65,9 @@ class Operations(Database):
     async def find_runs(
         self, filter: RunFilter, *, limit: int, after: RunId | None = None
     ) -> FoundRuns:
-        if filter.error and not filter.status:
+        if filter.asks:
+            filter = replace(filter, status="waiting")
+        elif filter.error and not filter.status:
             filter = replace(filter, status="failed")
         search = _search(filter, limit, await self._start(filter, after))
         values = search.values | {"limit": limit + 1, "scan": search.scan}
@@ -132,6 +135,7 @@ class Operations(Database):
             ":keys": self._sql[search.keys],
             ":joined": self._sql["join_errors"] if "error" in search.values else "",
             ":conditions": " AND ".join(search.conditions) or "1 = 1",
+            ":has_asked": self._sql["has_asked"],
             ":order": search.order,
             ":found_order": search.order.replace("k.", "found."),
             ":reversed": search.order.replace(" DESC", ""),
@@ -150,6 +154,7 @@ def _search(filter: RunFilter, limit: int, start: dict[str, Any]) -> _Search:
         "principal": filter.principal,
         "ordinal": filter.ordinal,
         "error": filter.error,
+        "asks": filter.asks,
     }
     names = [name for name, value in wanted.items() if value and f"keys_by_{name}" != lead]
     conditions = [_CONDITIONS[name] for name in names]
@@ -169,7 +174,7 @@ def _search(filter: RunFilter, limit: int, start: dict[str, Any]) -> _Search:
     }
     if filter.error:
         values["error"] = f"%{_escape(filter.error.lower())}%"
-    rows = TEXT_SCAN_ROWS if filter.error else SCAN_ROWS
+    rows = TEXT_SCAN_ROWS if filter.error or filter.asks else SCAN_ROWS
     order = _BY_ID if filter.id_prefix else _BY_TIME
     return _Search(lead, order, conditions, values, rows if conditions else limit + 1)
 

@@ -2,6 +2,6 @@
 
 from starlette.routing import BaseRoute
 
-from twelvefold.web.routes.admin import outbox, run, runs
+from twelvefold.web.routes.admin import inbox, outbox, run, runs
 
-ROUTES: list[BaseRoute] = [*runs.ROUTES, *run.ROUTES, *outbox.ROUTES]
+ROUTES: list[BaseRoute] = [*runs.ROUTES, *run.ROUTES, *outbox.ROUTES, *inbox.ROUTES]

@@ -123,6 +123,15 @@ class OpenCall(Answer):
     expires_at: float | None
 
 
+class OpenCallList(Answer):
+    """A page of calls that wait, of the newest runs first; see `AdminRunList` for `next`."""
+
+    object: Literal["list"]
+    data: list[OpenCall]
+    has_more: bool
+    next: str | None
+
+
 class AdminRunDetail(AdminRun):
     """A run with what it did, what it waits for, the runs below it, and what can be done.
 
