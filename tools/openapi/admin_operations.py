@@ -160,8 +160,8 @@ ADMIN_OPERATIONS: tuple[Operation, ...] = (
         objects.GivenAnswer,
         (409,),
         AnswerQuestion,
-        description=f"{ADMIN} `call_id` is the `id` of the inbox. `output` of a question is a value "
-        f"of its type, that of an approval an object as for `resume`. {NOT_PENDING}",
+        description=f"{ADMIN} `call_id` is the `id` of the inbox. `output` of a question is a "
+        f"value of its type, that of an approval an object as for `resume`. {NOT_PENDING}",
     ),
     Operation(
         "get",
