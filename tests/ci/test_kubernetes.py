@@ -94,6 +94,25 @@ def test_a_pod_has_the_settings_and_the_secret(name: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["web", "worker"])
+def test_prometheus_finds_the_metrics_of_a_pod(name: str) -> None:
+    [settings] = of_kind("ConfigMap")
+    port = settings["data"]["METRICS_PORT"]
+    annotations = PODS[name]["metadata"]["annotations"]
+
+    assert {"name": "metrics", "containerPort": int(port)} in container(name)["ports"]
+    assert annotations == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": port,
+        "prometheus.io/path": "/metrics",
+    }
+
+
+def test_no_service_publishes_the_metrics() -> None:
+    for service in of_kind("Service"):
+        assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
+
+
 @pytest.mark.parametrize("kind", ["Deployment", "Service", "PodDisruptionBudget"])
 def test_a_selector_finds_the_pods_of_one_process(kind: str) -> None:
     for resource in of_kind(kind):

@@ -55,6 +55,17 @@ its outcome:
   twelvefold runs settle resp_… --call 12.0 --retry
   twelvefold runs settle resp_… --call 12.0 --failed --result "the printer was off"
 """
+LIST_EPILOG = """\
+examples:
+  twelvefold runs list --failed --since 1h
+  twelvefold runs list --workflow support --principal ann --status waiting
+  twelvefold runs list --search "connection refused" --json | jq -r .run
+"""
+FOLLOW_EPILOG = """\
+Waits while the run waits or the database is unavailable. Ctrl-C ends this command, not the run.
+
+exit status: 0 completed, 1 ended otherwise, 130 after Ctrl-C
+"""
 APPROVE_EPILOG = """\
 `twelvefold runs show ID` prints the call with all its arguments, and the command to answer it.
 """

@@ -122,10 +122,13 @@ def _add_turn(turn: Parser) -> None:
 
 def _add_runs(parser: Parser) -> None:
     commands, runs = Commands(parser), "twelvefold.cli.runs"
-    commands.add("list", f"{runs}:list_runs", "list the newest runs", _add_list)
+    find = "list the newest runs"
+    commands.add("list", "twelvefold.cli.run_list:list_runs", find, _add_list, texts.LIST_EPILOG)
     commands.add("show", f"{runs}:show", "show a run and its transcript", _add_id)
     events = "print the journal of a run, one entry per line"
     commands.add("events", f"{runs}:events", events, _add_events)
+    follow = "show a run while it proceeds, until it has ended"
+    commands.add("follow", "twelvefold.cli.follow:follow", follow, _add_id, texts.FOLLOW_EPILOG)
     export = "export a whole conversation as JSON Lines"
     commands.add("export", f"{runs}:export", export, _add_id)
     fork = "start a new conversation from an earlier entry of another"
@@ -141,9 +144,33 @@ def _add_runs(parser: Parser) -> None:
 
 
 def _add_list(command: Parser) -> None:
-    command.add_argument("--status", choices=STATUSES, help="only runs with this status")
+    status = command.add_mutually_exclusive_group()
+    status.add_argument("--status", choices=STATUSES, help="only runs with this status")
+    status.add_argument(
+        "--failed",
+        action="store_const",
+        const="failed",
+        dest="status",
+        help="the same as --status failed",
+    )
+    command.add_argument("--workflow", default="", metavar="W", help="only runs of this workflow")
+    command.add_argument("--principal", default="", metavar="P", help="only runs of this principal")
+    _add_age(command, "--since", "only runs that started less than this ago")
+    _add_age(command, "--until", "only runs that started more than this ago")
+    command.add_argument(
+        "--search",
+        default="",
+        metavar="TEXT",
+        help="the beginning of an id, or a part of the error of a failed run",
+    )
     _add_limit(command)
     _add_json(command)
+
+
+def _add_age(command: Parser, option: str, summary: str) -> None:
+    command.add_argument(
+        option, type=_parse_duration, dest=f"{option[2:]}_s", metavar="1h", help=summary
+    )
 
 
 def _add_limit(command: Parser) -> None:

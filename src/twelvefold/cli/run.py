@@ -78,7 +78,7 @@ async def find_principal(
     """
     if given or thread is None:
         return Principal(given or LOCAL)
-    owner = (await services.store.load(thread)).principal
+    owner = (await services.store.thread(thread)).principal
     return Principal(FORMER_LOCAL if owner == FORMER_LOCAL else LOCAL)
 
 

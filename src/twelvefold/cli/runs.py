@@ -2,20 +2,17 @@
 
 import asyncio
 import sys
-from collections.abc import Container, Sequence
-from typing import Any
+from collections.abc import Container
 
 from twelvefold.cli.command import DONE, FAILED, CommandContext, command, has_colour
 from twelvefold.cli.family import write_entry
 from twelvefold.cli.output import (
-    abbreviate,
     format_time,
-    print_json,
     print_notice,
-    print_table,
     stdout_writer,
 )
 from twelvefold.cli.run import drive_and_print
+from twelvefold.cli.run_list import find_run, run_json, status_text
 from twelvefold.cli.transcript import Transcript, waiting_text
 from twelvefold.core import (
     OVER,
@@ -24,19 +21,16 @@ from twelvefold.core import (
     RunFinished,
     RunId,
     RunRecord,
-    RunStatus,
     Settlement,
-    Store,
     ThreadRecord,
     Usage,
     fold,
-    parse_thread_id,
 )
 from twelvefold.core.answers import parse_answer, question_of
 from twelvefold.engine import Services, answer, answer_question, cancel, settle, take
 from twelvefold.engine.export import export_lines, export_thread
 from twelvefold.engine.waiting_calls import waiting_calls
-from twelvefold.errors import NotFound, RequestError
+from twelvefold.errors import RequestError
 from twelvefold.observe.escape import escape, escape_json
 
 POLL_INTERVAL_S = 0.5
@@ -46,83 +40,10 @@ NO_DELTAS = (2**62, 0)
 
 
 @command()
-async def list_runs(
-    context: CommandContext, *, status: RunStatus | None, limit: int, as_json: bool
-) -> int:
-    """Print the newest runs."""
-    records = await context.services.store.runs(limit=limit, status=status)
-    if as_json:
-        for record in records:
-            print_json(_run_json(record))
-    else:
-        heads = ("RUN", "STATUS", "WORKFLOW", "PRINCIPAL", "STARTED (UTC)", "TOKENS", "ERROR")
-        served = context.services.workflows
-        print_table(heads, (_run_cells(record, served) for record in records))
-    return DONE
-
-
-def _run_cells(record: RunRecord, served: Container[str]) -> Sequence[str]:
-    return (
-        str(record.run),
-        _status_text(record, served),
-        record.workflow,
-        record.principal,
-        format_time(record.created_at_us),
-        str(record.usage.total_tokens),
-        abbreviate(record.error, 60),
-    )
-
-
-def _status_text(record: RunRecord, served: Container[str]) -> str:
-    if record.status in OVER:
-        return record.status
-    notes = {
-        "leased": record.leased,
-        "no lease": record.status == "running" and not record.leased,
-        "cancel requested": record.cancel_asked,
-        "workflow not served": record.workflow not in served,
-    }
-    text = ", ".join(note for note, applies in notes.items() if applies)
-    return f"{record.status} ({text})" if text else record.status
-
-
-def _run_json(record: RunRecord) -> dict[str, Any]:
-    return {
-        "run": str(record.run),
-        "thread": f"conv_{record.run.thread}",
-        "status": record.status,
-        "workflow": record.workflow,
-        "principal": record.principal,
-        "release": record.release,
-        "input_tokens": record.usage.input_tokens,
-        "output_tokens": record.usage.output_tokens,
-        "error": record.error,
-        "created_at_us": record.created_at_us,
-        "finished_at_us": record.finished_at_us,
-        "leased": record.leased,
-        "cancel_asked": record.cancel_asked,
-    }
-
-
-async def _find_run(store: Store, text: str) -> RunId:
-    """Return the run with this id, or the last run of a conversation. Raises NotFound."""
-    if text.startswith("resp_"):
-        return RunId.parse(text)
-    try:
-        thread = parse_thread_id(text)
-    except NotFound as error:
-        raise NotFound(f"no run or conversation {text!r}; ids start with resp_ or conv_") from error
-    record = await store.load(thread)
-    if record.head == record.forked_at:
-        raise NotFound(f"conversation conv_{record.id} has no run since it was forked")
-    return RunId(record.id, record.entries[-1].run)
-
-
-@command()
 async def show(context: CommandContext, *, run_id: str) -> int:
     """Print the facts about a run, then its transcript."""
     store = context.services.store
-    run = await _find_run(store, run_id)
+    run = await find_run(store, run_id)
     record, journal = await store.run(run), await store.load(run.thread)
     _print_facts(record, context.services.workflows)
     write = stdout_writer(colour=has_colour(sys.stdout, context.environ))
@@ -137,7 +58,7 @@ async def show(context: CommandContext, *, run_id: str) -> int:
 
 
 def _print_facts(record: RunRecord, served: Container[str]) -> None:
-    facts = {**_run_json(record), "status": _status_text(record, served)}
+    facts = {**run_json(record), "status": status_text(record, served)}
     for name in ("run", "thread", "status", "error", "workflow", "principal", "release"):
         if facts[name]:
             print(f"{name + ':':<11}{escape(facts[name])}")
@@ -162,7 +83,7 @@ def _entries_of(journal: ThreadRecord, run: RunId) -> list[Entry]:
 async def events(context: CommandContext, *, run_id: str, follow: bool) -> int:
     """Print a run's journal; with `follow` until the run has ended. Reads each entry once."""
     store = context.services.store
-    run = await _find_run(store, run_id)
+    run = await find_run(store, run_id)
     position = 0
     while True:
         await store.run(run)  # raises NotFound if the run has been removed
@@ -180,7 +101,7 @@ async def events(context: CommandContext, *, run_id: str, follow: bool) -> int:
 async def export(context: CommandContext, *, run_id: str) -> int:
     """Print the journal of a run's whole conversation as JSON Lines, and the runs below it."""
     store = context.services.store
-    run = await _find_run(store, run_id)
+    run = await find_run(store, run_id)
     async for line in export_thread(store, run.thread):
         print(escape_json(line))
     return DONE
@@ -193,7 +114,7 @@ async def fork(context: CommandContext, *, position: str) -> int:
     if not at or not number.isdecimal():
         raise RequestError(f"{position!r}: use ID@N, where N is a position in `runs events ID`")
     store = context.services.store
-    run = await _find_run(store, run_id)
+    run = await find_run(store, run_id)
     new = context.services.ids.thread_in_family(run.thread)
     await store.fork(run.thread, int(number), new)
     print(f"conv_{new}")
@@ -204,7 +125,7 @@ async def fork(context: CommandContext, *, position: str) -> int:
 @command()
 async def cancel_run(context: CommandContext, *, run_id: str) -> int:
     """Cancel a run. A process that drives it stops when it notices."""
-    run = await _find_run(context.services.store, run_id)
+    run = await find_run(context.services.store, run_id)
     status = await cancel(context.services, run)
     if status == "cancelled":
         print(f"{run} cancelled")
@@ -219,7 +140,7 @@ async def cancel_run(context: CommandContext, *, run_id: str) -> int:
 @command(with_model=True)
 async def resume(context: CommandContext, *, run_id: str) -> int:
     """Continue a run that no process is driving, and print its answer."""
-    return await _continue_run(context, await _find_run(context.services.store, run_id))
+    return await _continue_run(context, await find_run(context.services.store, run_id))
 
 
 @command(with_model=True)
@@ -236,7 +157,7 @@ async def approve(
 ) -> int:
     """Approve or deny a waiting call, and continue its run."""
     services, call_id = context.services, CallId(call)
-    run = await _find_run(services.store, run_id)
+    run = await find_run(services.store, run_id)
     await _check_workflow(services, run, detach)
     await answer(
         services,
@@ -257,7 +178,7 @@ async def answer_call(
 ) -> int:
     """Answer the question of a tool, and continue its run. An operator may answer for anyone."""
     services, call_id = context.services, CallId(call)
-    run = await _find_run(services.store, run_id)
+    run = await find_run(services.store, run_id)
     await _check_workflow(services, run, detach)
     pending = fold((await services.store.load(run.thread)).entries).pending
     asked = next(filter(None, (question_of(one) for one in pending if one.id == call)), None)
@@ -279,7 +200,7 @@ async def settle_call(
 ) -> int:
     """Record the outcome of a call whose outcome is unknown, and continue its run."""
     services, call_id = context.services, CallId(call)
-    run = await _find_run(services.store, run_id)
+    run = await find_run(services.store, run_id)
     await _check_workflow(services, run, detach)
     await settle(
         services,

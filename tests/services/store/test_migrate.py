@@ -65,7 +65,7 @@ async def tables(url: str) -> list[str]:
     listing = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
     if not url.startswith("sqlite"):
         listing = "SELECT table_name AS name FROM information_schema.tables "
-        listing += "WHERE table_schema = DATABASE()"
+        listing += "WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
     store = await open_store(url)
     async with store.read() as db:
         found = await db.fetch_all(listing)
@@ -354,3 +354,23 @@ async def test_a_missing_privilege_to_make_tables_is_reported(mariadb_url: str) 
         await migrate(url, revision="base")
 
     await on_server(mariadb_url, "DROP USER reader@'%'")
+
+
+@pytest.mark.mysql
+async def test_a_missing_privilege_to_create_views_is_named(empty_mariadb: str) -> None:
+    parts = urlsplit(empty_mariadb)
+    name = f"plain_{secrets.token_hex(4)}"
+    rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES"
+    await on_server(
+        empty_mariadb,
+        f"CREATE USER {name} IDENTIFIED BY 'plain'",
+        f"GRANT {rights} ON {parts.path[1:]}.* TO {name}",
+    )
+    url = parts._replace(netloc=f"{name}:plain@{parts.hostname}:{parts.port}").geturl()
+
+    with pytest.raises(StoreRefused, match=r"twelvefold_runs .*denied.* needs .*CREATE VIEW"):
+        await migrate(url)
+
+    await on_server(empty_mariadb, f"GRANT CREATE VIEW ON {parts.path[1:]}.* TO {name}")
+    assert (await migrate(url))[0] == "0010"
+    await on_server(empty_mariadb, f"DROP USER {name}")

@@ -1,14 +1,14 @@
 """`/v1/admin/runs`: the runs of all principals."""
 
-import re
-from typing import Any, get_args
+from typing import get_args
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.core import THREAD_ID_LENGTH, FinalStatus, RunFilter, RunStatus
+from twelvefold.core import FinalStatus, RunFilter, RunStatus
+from twelvefold.core.run_search import with_search
 from twelvefold.engine import retry_unavailable
 from twelvefold.errors import NotFound
 from twelvefold.web.http import (
@@ -27,13 +27,6 @@ from twelvefold.web.projection.admin_runs import admin_run
 from twelvefold.web.state import web_of
 
 STATUSES: tuple[RunStatus, ...] = ("queued", "running", "waiting", *get_args(FinalStatus))
-_ID = re.compile(
-    r"(?:(?P<kind>[a-z]+)[_-](?=[0-9a-f])|(?=[0-9a-f]{8}))"
-    rf"(?P<thread>[0-9a-f]{{1,{THREAD_ID_LENGTH}}})(?P<rest>[0-9a-z._]*)"
-)
-"""An id of the API or the beginning of one; without a prefix at least eight digits."""
-_ORDINAL = re.compile(r"[1-9][0-9]{0,8}")
-_OF_RUNS = ("resp", "chatcmpl", None)
 
 
 async def list_runs(request: Request) -> Response:
@@ -61,27 +54,14 @@ def _parse_filter(query: QueryParams) -> RunFilter:
     status = parse_text(query, "status")
     if status and status not in STATUSES:
         raise_invalid(f"must be one of {', '.join(STATUSES)}, not {abbreviate(status)}", "status")
-    return RunFilter(
+    filter = RunFilter(
         status=status or None,
         workflow=parse_text(query, "workflow"),
         principal=parse_text(query, "principal"),
         since_us=parse_time_us(query, "since") or 0,
         until_us=parse_time_us(query, "until"),
-        **_parse_search(parse_text(query, "search")),
     )
-
-
-def _parse_search(text: str) -> dict[str, Any]:
-    """Return the conditions of a search: the beginning of an id, or else a part of the error."""
-    text = text.strip()
-    found = _ID.fullmatch(text)
-    if not found or (found["rest"] and len(found["thread"]) < THREAD_ID_LENGTH):
-        return {"error": text}
-    ordinal = _ORDINAL.match(found["rest"]) if found["kind"] in _OF_RUNS else None
-    return {
-        "id_prefix": found["thread"],
-        "ordinal": int(ordinal[0]) if ordinal else None,
-    }
+    return with_search(filter, parse_text(query, "search"))
 
 
 ROUTES: list[BaseRoute] = [Route("/v1/admin/runs", list_runs, methods=["GET"])]
