@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.web.schemas.admin import outbox, runs
+from twelvefold.web.schemas.admin import keys, runs
 
-_ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
-_RUN: Mapping[str, Any] = {
-    "id": f"resp_{_ID}1",
+ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
+RUN: Mapping[str, Any] = {
+    "id": f"resp_{ID}1",
     "object": "admin.run",
-    "thread": f"conv_{_ID}",
+    "thread": f"conv_{ID}",
     "run": 1,
     "workflow": "enrolment",
     "principal": "ann",
@@ -36,96 +36,30 @@ def listed(*data: Mapping[str, Any], **more: Any) -> Mapping[str, Any]:
     return {"object": "list", "data": data, **ends, **more}
 
 
-_ERROR = {"type": "RuntimeError", "message": "the printer is off", "file": "tools.py", "line": 12}
-_SPAN = {"attempts": 1, "input_tokens": 0, "output_tokens": 0}
-_DETAIL = {
-    **_RUN,
-    "timeline": [
-        {
-            **_SPAN,
-            "kind": "model",
-            "name": "gpt-5",
-            "started_at": 1795959330.6,
-            "ended_at": 1795959331.9,
-            "status": "completed",
-            "input_tokens": 841,
-            "output_tokens": 21,
-            "call_id": None,
-            "position": 2,
-        },
-        {
-            **_SPAN,
-            "kind": "tool",
-            "name": "enrol",
-            "started_at": 1795959331.9,
-            "ended_at": 1795959332.1,
-            "status": "fault",
-            "call_id": "2.0",
-            "position": 3,
-        },
-    ],
-    "timeline_is_cut": False,
-    "waiting": [],
-    "failure": {
-        "reason": "tool_faults",
-        "error": _RUN["error"],
-        "tool_errors": [{"tool": "enrol", "call_id": "2.0", "position": 3, **_ERROR}],
-    },
-    "children": [],
-    "actions": ["retry", "fork"],
-}
-_OPEN = {
-    "id": f"mcpr_{_ID}2.0",
-    "kind": "approval",
-    "run": f"resp_{_ID}1",
-    "thread": f"conv_{_ID}",
-    "workflow": "enrolment",
+_KEY: Mapping[str, Any] = {
+    "id": "key_5f0c1d9e8b7a6432",
+    "object": "admin.key",
+    "name": "site",
     "principal": "ann",
-    "person": "ann",
-    "call_id": "2.0",
-    "tool": "withdraw",
-    "arguments": '{"course":"DB-101"}',
-    "question": None,
-    "schema": None,
-    "asked_at": 1795959331.92,
-    "expires_at": None,
+    "scopes": ["runs", "approve", "signal"],
+    "workflows": ["enrolment"],
+    "tools": None,
+    "rate_per_minute": 600,
+    "max_runs": None,
+    "priority": 0,
+    "created_at": 1795959330.52,
+    "last_used_at": None,
+    "expires_at": 1803735330.52,
+    "old_secret_until": None,
+    "revoked_at": None,
 }
-_ACTION = {
-    "object": "admin.action",
-    "id": f"resp_{_ID}2",
-    "thread": f"conv_{_ID}",
-    "status": "queued",
-}
-_MESSAGE = {
-    "id": "01a22784967b4.0-1",
-    "object": "admin.message",
-    "state": "dead",
-    "kind": "mail",
-    "thread": f"conv_{_ID}",
-    "to": "ann@example.org",
-    "subject": "You are enrolled",
-    "attempts": 8,
-    "due_at": 1795959330.52,
-    "sent_at": None,
-    "dead_at": 1795966530.52,
-    "error": "550 no such user",
-}
+_SECRET: Mapping[str, Any] = {"secret": "tw_EXAMPLEexampleEXAMPLEexampleEXAMPLEexample01"}
+
 ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
-    runs.AdminRunList: listed(_RUN, next=None),
-    runs.AdminRunDetail: _DETAIL,
-    runs.OpenCallList: {"object": "list", "data": [_OPEN], "has_more": False, "next": None},
-    runs.ExportedEntry: {
-        "position": 7,
-        "run": 1,
-        "type": "RunFinished",
-        "version": 1,
-        "at_us": 1795959334750000,
-        "body": {"status": "completed"},
-    },
-    runs.AdminAction: _ACTION,
-    runs.ResumeRun: {"approve": False, "call_id": "12.0", "reason": "too expensive"},
-    runs.SettleRun: {"settled": "done", "call_id": "12.0", "result": "it was printed"},
-    runs.ForkRun: {"position": 4},
-    outbox.AdminMessage: _MESSAGE,
-    outbox.AdminMessageList: listed(_MESSAGE),
+    runs.AdminRunList: listed(RUN, next=None),
+    keys.AdminKeyList: listed(_KEY),
+    keys.AdminKeySecret: {**_KEY, **_SECRET},
+    keys.AdminKeyRevoked: {"id": _KEY["id"], "object": "admin.key.deleted", "deleted": True},
+    keys.CreateKey: {"name": "site", "principal": "ann", "expires_in": 7776000},
+    keys.RotateKey: {"overlap": 86400},
 }

@@ -1,6 +1,7 @@
 """The operations of the API: paths, parameters, bodies and answers."""
 
 from tools.openapi.admin_operations import ADMIN_OPERATIONS
+from tools.openapi.operator_operations import OPERATOR_OPERATIONS
 from tools.openapi.operation import AFTER_POSITION, BOOLEAN, MAX_ENTRIES, Operation
 from twelvefold.web.schemas import objects
 from twelvefold.web.schemas.answers import AnswerQuestion
@@ -251,4 +252,5 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("get", "/version", "version", "The running release", objects.Version, public=True),
     *ADMIN_OPERATIONS,
+    *OPERATOR_OPERATIONS,
 )
