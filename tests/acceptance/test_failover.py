@@ -20,8 +20,8 @@ from tests.acceptance.academy import Place, Verdict, academy, judge
 from tests.acceptance.crash_model import Client, CrashModel, crash_model, journal_of
 from tests.acceptance.webs import Web, webs
 from tests.servers import freeze_node, galera, group, join_node, kill_node
-from twelvefold.admin.keys import create_key
 from twelvefold.core.ports import Store
+from twelvefold.engine.keys import create_key
 from twelvefold.services.store import open_store
 
 pytestmark = [pytest.mark.mysql, pytest.mark.slow, pytest.mark.timeout(300)]

@@ -12,8 +12,8 @@ from openai import AsyncOpenAI, AuthenticationError
 from tests.app.mounting import carrier, serving
 from tests.app.shop import BUY, REFUND, Blocking, scripted, shop, shop_settings
 from twelvefold import App
-from twelvefold.admin.keys import create_key
 from twelvefold.core import SCOPES, Model
+from twelvefold.engine.keys import create_key
 from twelvefold.errors import AppClosed, SettingsError
 from twelvefold.services.model.scripted import says
 from twelvefold.web.mounted import at_root

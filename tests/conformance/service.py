@@ -17,9 +17,9 @@ from tests.acceptance.academy import Place, academy
 from tests.acceptance.page.slow_model import slow_model
 from tests.acceptance.webs import Web, webs
 from tests.conformance.refunds import workflow as refunds
-from twelvefold.admin.keys import create_key
 from twelvefold.core.events import Item
 from twelvefold.core.ports import SCOPES, Store
+from twelvefold.engine.keys import create_key
 from twelvefold.services.model.demo import rules
 from twelvefold.services.model.items import function_call, message, text_of
 from twelvefold.services.store import open_store

@@ -14,6 +14,7 @@ PARAMETERS: Mapping[str, Json] = {
     "response_id": {"in": "path", "required": True, "schema": STRING},
     "conversation_id": {"in": "path", "required": True, "schema": STRING},
     "item_id": {"in": "path", "required": True, "schema": STRING},
+    "key_id": {"in": "path", "required": True, "schema": STRING},
     "model": {"in": "path", "required": True, "schema": STRING},
     "run_id": {"in": "path", "required": True, "schema": STRING},
     "message_id": {"in": "path", "required": True, "schema": STRING},

@@ -1,8 +1,8 @@
 """The operations of the API: paths, parameters, bodies and answers."""
 
 from tools.openapi.admin_operations import ADMIN_OPERATIONS
-from tools.openapi.operator_operations import OPERATOR_OPERATIONS
 from tools.openapi.operation import AFTER_POSITION, BOOLEAN, MAX_ENTRIES, Operation
+from tools.openapi.operator_operations import OPERATOR_OPERATIONS
 from twelvefold.web.schemas import objects
 from twelvefold.web.schemas.answers import AnswerQuestion
 from twelvefold.web.schemas.chat_completions import CreateChatCompletion

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from twelvefold.admin.keys import (
+from twelvefold.cli.command import DONE, CommandContext, command
+from twelvefold.cli.output import format_time, print_json, print_notice, print_table
+from twelvefold.core import DEFAULT_SCOPES, ApiKey
+from twelvefold.engine.keys import (
     KeyLimits,
     check_limits,
     create_key,
@@ -10,9 +13,6 @@ from twelvefold.admin.keys import (
     revoke_key,
     rotate_key,
 )
-from twelvefold.cli.command import DONE, CommandContext, command
-from twelvefold.cli.output import format_time, print_json, print_notice, print_table
-from twelvefold.core import DEFAULT_SCOPES, ApiKey
 
 _HEADS = (
     *("ID", "NAME", "PRINCIPAL", "SCOPES", "ALLOWED"),

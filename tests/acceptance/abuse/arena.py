@@ -17,8 +17,8 @@ from tests.acceptance.chaos.admin import Admin
 from tests.acceptance.crash import ENTRY_POINT, ROOT, Process
 from tests.ports import free_port
 from tests.servers.home import Record
-from twelvefold.admin.keys import create_key
 from twelvefold.core.ports import SCOPES
+from twelvefold.engine.keys import create_key
 from twelvefold.services.store import open_store
 
 READY_S = 30.0

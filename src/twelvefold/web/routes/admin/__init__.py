@@ -2,6 +2,12 @@
 
 from starlette.routing import BaseRoute
 
-from twelvefold.web.routes.admin import inbox, outbox, run, runs
+from twelvefold.web.routes.admin import inbox, keys, outbox, run, runs
 
-ROUTES: list[BaseRoute] = [*runs.ROUTES, *run.ROUTES, *outbox.ROUTES, *inbox.ROUTES]
+ROUTES: list[BaseRoute] = [
+    *runs.ROUTES,
+    *run.ROUTES,
+    *inbox.ROUTES,
+    *outbox.ROUTES,
+    *keys.ROUTES,
+]

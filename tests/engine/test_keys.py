@@ -9,18 +9,19 @@ import pytest
 
 from tests.builders import finished_release
 from twelvefold import Transaction, Workflow, tool
-from twelvefold.admin.keys import (
-    NO_LIMITS,
-    KeyLimits,
-    check_limits,
-    create_key,
-    revoke_key,
-    rotate_key,
-)
 from twelvefold.boot import NoModel, RandomIds
 from twelvefold.cli.parser import SCOPES as PARSER_SCOPES
 from twelvefold.core.budget import Limits
 from twelvefold.core.ports import DEFAULT_SCOPES, SCOPES, Store
+from twelvefold.engine.keys import (
+    NO_LIMITS,
+    KeyLimits,
+    check_limits,
+    create_key,
+    limit_key,
+    revoke_key,
+    rotate_key,
+)
 from twelvefold.engine.services import Services
 from twelvefold.errors import MigrationUnfinished, NotFound, RequestError
 from twelvefold.services.store import open_store
@@ -158,6 +159,18 @@ async def test_a_revoked_key_is_not_rotated(services: Services) -> None:
 
     with pytest.raises(NotFound, match="no key 'shop'"):
         await rotate_key(services, "shop")
+
+
+async def test_the_share_of_a_key_is_replaced(services: Services) -> None:
+    share = KeyLimits(rate_per_minute=60, max_runs=4, priority=5)
+    _, key = await create_key(services.store, "shop", "ann", SCOPES, share)
+
+    limited = await limit_key(services, "shop", KeyLimits(max_runs=8))
+
+    assert (key.rate_per_minute, key.max_runs, key.priority) == (60, 4, 5)
+    assert (limited.rate_per_minute, limited.max_runs, limited.priority) == (None, 8, 0)
+    with pytest.raises(NotFound, match="no key 'desk'"):
+        await limit_key(services, "desk", KeyLimits())
 
 
 async def test_no_secret_is_logged(services: Services, caplog: pytest.LogCaptureFixture) -> None:
