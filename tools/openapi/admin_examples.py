@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.web.schemas.admin import budgets, keys, runs
+from twelvefold.web.schemas.admin import budgets, keys, processes, runs, usage
 
 _ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
 _RUN: Mapping[str, Any] = {
@@ -71,6 +71,30 @@ _KEY: Mapping[str, Any] = {
 }
 _SECRET: Mapping[str, Any] = {"secret": "tw_EXAMPLEexampleEXAMPLEexampleEXAMPLEexample01"}
 
+_PROCESS: Mapping[str, Any] = {
+    "id": "9f86d081884c7d659a2feaa0c55ad015",
+    "object": "admin.process",
+    "kind": "worker",
+    "release": "1.0.0",
+    "host": "worker-5d8c7",
+    "pid": 1,
+    "runs": 12,
+    "started_at": 1795950000.25,
+    "heartbeat_at": 1795959330.5,
+    "heartbeat_age_s": 4.2,
+}
+_USAGE: Mapping[str, Any] = {
+    "object": "admin.usage",
+    "day": "2026-11-30",
+    "workflow": None,
+    "principal": None,
+    "runs": 1200,
+    "failed": 7,
+    "input_tokens": 841000,
+    "output_tokens": 52000,
+    "cached_tokens": 310000,
+    "cost_usd": 3.71,
+}
 ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     runs.AdminRunList: listed(_RUN, next=None),
     keys.AdminKeyList: listed(_KEY),
@@ -78,6 +102,8 @@ ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     keys.AdminKeyRevoked: {"id": _KEY["id"], "object": "admin.key.deleted", "deleted": True},
     keys.CreateKey: {"name": "site", "principal": "ann", "expires_in": 7776000},
     keys.RotateKey: {"overlap": 86400},
+    processes.AdminProcessList: listed(_PROCESS),
+    usage.AdminUsageList: {"object": "list", "data": [_USAGE], "has_more": False},
     budgets.SetBudget: {"principal": "ann", "window": "day", "tokens": 2_000_000},
     budgets.AdminBudget: _BUDGET,
     budgets.AdminBudgetList: listed(_BUDGET),

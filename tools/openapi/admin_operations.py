@@ -2,7 +2,7 @@
 
 from tools.openapi.operation import STRING, Json, Operation
 from twelvefold.web.schemas import objects
-from twelvefold.web.schemas.admin import budgets, keys, runs
+from twelvefold.web.schemas.admin import budgets, keys, processes, runs, usage
 
 ADMIN = "Not part of the OpenAI API. The key needs the scope `admin`."
 LIST = ("limit", "after")
@@ -35,6 +35,21 @@ FILTERS = (
         STRING,
         "The beginning of a run's or a conversation's id, or a part of the error of a failed run.",
     ),
+)
+DAY = {"type": "string", "format": "date", "example": "2026-11-30"}
+USAGE = (
+    query("from", DAY, "The first day, in UTC; by default 30 days with the last one."),
+    query("to", DAY, "The last day, in UTC; today by default. At most 366 days."),
+    query(
+        "by",
+        {
+            "type": "string",
+            "enum": ["day", "workflow", "principal", "day,workflow", "day,principal"],
+        },
+        "What the sums are by; `day` by default.",
+    ),
+    query("workflow", STRING, "Only runs of this workflow."),
+    query("principal", STRING, "Only runs of this principal."),
 )
 ADMIN_OPERATIONS = (
     Operation(
@@ -90,6 +105,24 @@ ADMIN_OPERATIONS = (
     ),
     Operation(
         "get",
+        "/v1/admin/workers",
+        "listWorkers",
+        "List web processes and workers, the last to start first",
+        processes.AdminProcessList,
+        description=f"{ADMIN} Each process sends a heartbeat every ten seconds.",
+    ),
+    Operation(
+        "get",
+        "/v1/admin/usage",
+        "listUsage",
+        "Sum the usage of runs that ended, by day, workflow and principal",
+        usage.AdminUsageList,
+        parameters=USAGE,
+        description=f"{ADMIN} Workers add a run about ten seconds after its end, to the day in UTC "
+        "on which it ended. Returns at most 1,000 sums.",
+    ),
+    Operation(
+        "get",
         "/v1/admin/budgets",
         "listBudgets",
         "List all budgets with what was spent",
@@ -112,6 +145,7 @@ ADMIN_OPERATIONS = (
         "Remove a budget",
         objects.Deleted,
         (404,),
+        parameters=("budget_id",),
         description=f"{ADMIN} What was spent of it stays, for a budget that is set again.",
     ),
 )

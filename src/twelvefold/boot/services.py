@@ -10,8 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from twelvefold import __version__
 from twelvefold.boot.database import database_name, embedded_file, release_of
-from twelvefold.boot.environment import RandomIds
+from twelvefold.boot.environment import RandomIds, read_environment
 from twelvefold.boot.models import (
     OpenModels,
     check_models,
@@ -62,6 +63,7 @@ from twelvefold.services.model.http import ModelList, list_models
 from twelvefold.services.model.named import name_fields
 from twelvefold.services.model.prices import window_of
 from twelvefold.services.store import MEMORY, open_store, sqlite_path
+from twelvefold.services.traces import open_traces
 
 if TYPE_CHECKING:
     from twelvefold.services.broker.rabbitmq import RabbitMQWakeUps
@@ -132,6 +134,10 @@ async def open_services(
         renewer = _open_renewer(settings, password)
         stack.push_async_callback(renewer.close)
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))
+        traces = open_traces(store, read_environment(), __version__)
+        if traces:
+            traces.start()
+            stack.push_async_callback(traces.close)
         limits, release = _limits(settings), release_of(settings)
         profiles = profiles_of(settings, limits)
         if settings.models and settings.run_budget_usd is not None:
@@ -154,6 +160,7 @@ async def open_services(
             profiles=profiles,
             internal=frozenset(workflows.keys() - offered.keys()),
             find_price=functools.partial(find_price, settings),
+            traces=traces,
         )
 
 

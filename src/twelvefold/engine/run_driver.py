@@ -18,6 +18,7 @@ from twelvefold.core import (
     RunId,
     RunStatus,
     Thread,
+    TraceExport,
     WaitCondition,
     Workflow,
     in_doubt,
@@ -196,6 +197,7 @@ class RunDriver:
 
     async def _release(self, doubtful: Call | None, error: str, counts: bool) -> bool:
         """Release the run; return whether a cancel has been requested."""
+        await self._leave_spans()
         release = self.services.store.release(
             self.held.lease,
             in_doubt=doubtful is not None,
@@ -205,6 +207,13 @@ class RunDriver:
             usage=self.held.unrecorded_total(),
         )
         return await run_uninterrupted(release, self.services.exit_limit)
+
+    async def _leave_spans(self) -> None:
+        """Let another process export the spans, if this one dies before it has."""
+        trace, head = self.held.unrecorded.trace, self.held.thread.head
+        if trace and trace.is_pending:
+            await self.services.store.add_trace_export(TraceExport(self.held.run, head))
+            trace.rest(head)
 
     async def cancel(self) -> None:
         """Cancel a run that was released: its cancel may have been left to the holder."""

@@ -41,6 +41,7 @@ from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
 from twelvefold.engine.run_shares import RunShares
 from twelvefold.engine.shares import RUN_BYTES
+from twelvefold.engine.traces import Traces
 from twelvefold.errors import ModelUnavailable, WorkflowError
 from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
@@ -131,6 +132,7 @@ class Services:
     `profiles` has what the settings say about each model, by its name in MODELS or "default".
     `models` are those of MODELS. `internal` are the names of workflows that only other workflows
     may start. `find_price` returns the price of a model by the same names, if it is known.
+    `traces` exports the spans of runs; None: traces are off.
     """
 
     store: Store
@@ -152,6 +154,7 @@ class Services:
     profiles: Mapping[str, ModelProfile] = field(default_factory=dict)
     internal: frozenset[str] = frozenset()
     find_price: FindPrice = field(default=unknown, compare=False)
+    traces: Traces | None = field(default=None, compare=False)
 
     @cached_property
     def offered(self) -> Mapping[str, Workflow]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.builders import SPENT, user
 from tests.engine.budgets.stories import (
@@ -85,7 +86,7 @@ async def test_an_output_cap_is_always_sent(
 ) -> None:
     await set_budget(stage, of_ann(100_000))
     services = stage.process(answers())
-    profile = replace(services.profile("default"), max_output_tokens=configured)
+    profile = structs.replace(services.profile("default"), max_output_tokens=configured)
     services = replace(services, profiles={"default": profile})
     options = replace_cap(requested)
 

@@ -37,7 +37,8 @@ TABLES = (
     *("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys"),
     *("twelvefold_releases", "signals", "signal_waits", "seats", "notes"),
     *("budgets", "budget_periods", "budget_reservations"),
-    *("processes", "usage_days", "usage_principals"),
+    *("processes", "usage_days", "usage_principals", "usage_details"),
+    "trace_exports",
 )
 
 

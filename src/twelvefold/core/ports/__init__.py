@@ -59,6 +59,15 @@ from twelvefold.core.ports.thread_records import (
     ThreadRecord,
 )
 from twelvefold.core.ports.threads import ThreadStore
+from twelvefold.core.ports.traces import TraceExport, TraceStore
+from twelvefold.core.ports.usage import (
+    FindPrice,
+    UsageFilter,
+    UsageGroup,
+    UsageStore,
+    UsageSum,
+    no_price,
+)
 from twelvefold.core.ports.waits import SentSignal, SignalKey, WaitState, WaitStore
 from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
@@ -73,6 +82,7 @@ __all__ = [
     "CallKey",
     "Claim",
     "Delta",
+    "FindPrice",
     "FoundKey",
     "FoundRuns",
     "IdempotentRequest",
@@ -123,7 +133,13 @@ __all__ = [
     "TokenGrant",
     "ToolReadOnly",
     "ToolSpec",
+    "TraceExport",
+    "TraceStore",
     "Transaction",
+    "UsageFilter",
+    "UsageGroup",
+    "UsageStore",
+    "UsageSum",
     "WaitCondition",
     "WaitState",
     "WaitStore",
@@ -131,6 +147,7 @@ __all__ = [
     "WaitingWork",
     "WakeUpSubscription",
     "WakeUps",
+    "no_price",
     "owner_of",
 ]
 
@@ -148,6 +165,8 @@ class Store(
     MaintenanceStore,
     StatisticsStore,
     ProcessStore,
+    UsageStore,
+    TraceStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.

@@ -36,6 +36,7 @@ from twelvefold.core import (
     size_of,
 )
 from twelvefold.core.ports.budgets import Spender
+from twelvefold.core.trace_ids import SpanContext
 from twelvefold.engine.held_run import HeldRun, apply_entries
 from twelvefold.engine.inputs import check_attachments, check_inputs
 from twelvefold.engine.lease import new_lease_token
@@ -57,7 +58,7 @@ class RunRequest:
     `position`: where the thread must end, 0 for anywhere. With `fork` the run continues from that
     position on a new thread. `key` makes the request idempotent. `allowed_tools` are those that the
     caller's API key allows in the run and in those below it; None: all. `priority` is that of the
-    key.
+    key. `trace` is the `traceparent` of the caller's request.
     """
 
     workflow: str
@@ -70,6 +71,7 @@ class RunRequest:
     fork: bool = False
     allowed_tools: tuple[str, ...] | None = None
     priority: int = 0
+    trace: str = ""
 
 
 async def start_run(services: Services, request: RunRequest) -> HeldRun:
@@ -181,11 +183,18 @@ async def _check_budgets(services: Services, request: RunRequest, workflow: Work
 
 
 async def _with_key(services: Services, request: RunRequest, started: RunStarted) -> RunStarted:
-    """Return the entry with the id of the request's API key, which older releases do not know."""
-    key_id = request.principal.key_id
-    if not key_id or not await services.gate.is_open():
+    """Return the entry with the request's API key and span, which older releases do not know."""
+    key_id, trace = request.principal.key_id, _caller_of(services, request)
+    if not (key_id or trace) or not await services.gate.is_open():
         return started
-    return structs.replace(started, key_id=key_id)
+    return structs.replace(started, key_id=key_id, trace=trace)
+
+
+def _caller_of(services: Services, request: RunRequest) -> str:
+    """Return the span that requests the run, as a `traceparent`; "" if none does."""
+    current = services.traces.caller() if services.traces else ""
+    caller = SpanContext.parse(current or request.trace)
+    return str(caller) if caller else ""
 
 
 async def _thread_before(services: Services, request: RunRequest) -> Thread:

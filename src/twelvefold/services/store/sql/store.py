@@ -14,6 +14,7 @@ from twelvefold.services.store.sql.runs import Runs
 from twelvefold.services.store.sql.shares import Shares
 from twelvefold.services.store.sql.statistics import Statistics
 from twelvefold.services.store.sql.steps import Steps
+from twelvefold.services.store.sql.traces import Traces
 from twelvefold.services.store.sql.waits import Waits
 
 
@@ -31,6 +32,7 @@ class SQLStore(
     Processes,
     Statistics,
     Operations,
+    Traces,
 ):
     """Implements `twelvefold.core.ports.Store`.
 
