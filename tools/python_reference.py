@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from importlib import import_module
 from itertools import pairwise
 from typing import Annotated, Any, get_args, get_origin
@@ -152,7 +152,7 @@ def members_of(value: type) -> Iterator[str]:
     for name, member in vars(value).items():
         if name.startswith("_") or name in own:
             continue
-        if isinstance(member, property):
+        if isinstance(member, property | cached_property):
             yield f"## {name}"
             yield inspect.getdoc(member) or ""
         elif inspect.isfunction(member) or isinstance(member, classmethod | staticmethod):

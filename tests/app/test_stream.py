@@ -2,10 +2,10 @@
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.app.shop import BUY, REFUND, Blocking, OpenApp, shop
 from twelvefold import App
@@ -230,7 +230,7 @@ def test_a_call_of_an_unknown_reply_has_no_event() -> None:
     read = Source()
     entry = reply(2, "")
     items = tuple(calls(("buy", {})))
-    called = replace(entry, event=ModelReplied(items, Usage(), "m", "0" * 64))
+    called = structs.replace(entry, event=ModelReplied(items, Usage(), "m", "0" * 64))
 
     read.read(entries=(called,))
 

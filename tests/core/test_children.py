@@ -151,8 +151,8 @@ def test_the_tokens_of_children_cost_what_their_own_models_cost() -> None:
     call = waiting(started(2)).parent_calls[0]
     one, two = answers("completed", "completed").values()
     found = {
-        RUNS[0]: replace(one, usage=Usage(5, 5), usage_by_model={"dear": Usage(4, 4)}),
-        RUNS[1]: replace(two, usage=Usage(2, 0), usage_by_model={"dear": Usage(2, 0)}),
+        RUNS[0]: structs.replace(one, usage=Usage(5, 5), usage_by_model={"dear": Usage(4, 4)}),
+        RUNS[1]: structs.replace(two, usage=Usage(2, 0), usage_by_model={"dear": Usage(2, 0)}),
     }
 
     event = end_children(call, started(2, join="all"), found)[0]

@@ -25,6 +25,7 @@ from twelvefold.core.tools.tool import tool
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
+from twelvefold.engine.measured_model import MeasuredModel
 from twelvefold.errors import ModelUnavailable, StaleRun
 from twelvefold.observe import metrics
 from twelvefold.observe.metrics import MailOutcome, Service
@@ -198,3 +199,19 @@ async def test_the_start_of_a_child_is_reported(stage: Stage, measured: FakeMetr
     await run_boss(services)
 
     assert ("clerk", "RunStarted") in measured.reports
+
+
+async def test_a_measured_model_closes_its_model(measured: FakeMetrics) -> None:
+    class Open:
+        is_open = True
+
+        async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+            raise AssertionError("it is not asked")
+
+        async def close(self) -> None:
+            self.is_open = False
+
+    model = Open()
+    await MeasuredModel("default", model, measured).close()
+
+    assert not model.is_open

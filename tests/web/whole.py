@@ -4,10 +4,10 @@ Simple and costly: everything is in memory, and each list is made at once.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import cast
 
 import msgspec
+from msgspec.structs import replace
 
 from twelvefold.core.conversation.turns import calls_of
 from twelvefold.core.events import (

@@ -1,9 +1,10 @@
 """Runs that a call starts: what they may use, when the call stops waiting, and its result. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import msgspec
+from msgspec import Struct, field
 
 from twelvefold.core.budget import Limits, run_cost_micro_usd
 from twelvefold.core.events import (
@@ -28,8 +29,7 @@ NO_USAGE = Usage()
 NO_MODELS: Mapping[str, Usage] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ChildAnswer:
+class ChildAnswer(Struct, frozen=True):
     """How a child stands. `items` are the messages of its answer, `text` is their text.
 
     `is_json`: the text is the output of a workflow with an output type. `reason` is that of its

@@ -5,7 +5,8 @@ decisions out.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from twelvefold.core.budget import Limits, run_cost_micro_usd
 from twelvefold.core.children import limits_of
@@ -28,13 +29,11 @@ MAX_EMPTY_REPLIES = 3
 """Empty replies in a row after which the model is called again; one more fails the run."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallModel:
+class CallModel(Struct, frozen=True):
     """Request a reply from the model."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunTools:
+class RunTools(Struct, frozen=True):
     """Run or reject these calls: one with an effect, or several without.
 
     `calls` are in the order of `pending`. `all_pending`: no other call of the reply follows.
@@ -45,8 +44,7 @@ class RunTools:
     all_pending: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AskApproval:
+class AskApproval(Struct, frozen=True):
     """Record that a person must approve this call; the run then waits.
 
     `timeout_s`: how long it waits; None: without a limit. `is_timed`: time, an event or another run
@@ -58,8 +56,7 @@ class AskApproval:
     is_timed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AskOutcome:
+class AskOutcome(Struct, frozen=True):
     """Record that the outcome of this call is unknown; the run then waits.
 
     `is_timed` as in AskApproval.
@@ -69,20 +66,17 @@ class AskOutcome:
     is_timed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Await:
+class Await(Struct, frozen=True):
     """End the waits of these calls that time, events or other runs have decided; else wait."""
 
     calls: tuple[Call, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """Complete the run: the reply has no calls, or the caller runs the rest of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """End the run as incomplete or failed."""
 
     status: FinalStatus
@@ -90,8 +84,7 @@ class Stop:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
+class Idle(Struct, frozen=True):
     """Do nothing: the run is over or waits for a person."""
 
 

@@ -6,10 +6,10 @@ take a third of the time of dataclasses to read and write, and leave out default
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import msgspec
+from msgspec import Struct
 
 from twelvefold.core.ids import CallId
 from twelvefold.errors import StoreRefused
@@ -479,8 +479,7 @@ _DECODERS: dict[tuple[str, int], Callable[[str | bytes], object]] = {
 _ENCODER = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """An entry of the journal. `position` counts from 1 in the thread, without gaps.
 
     `size` is the length of the body in bytes of UTF-8; `at_us` is microseconds since 1970 by the

@@ -4,8 +4,9 @@ The gates of the tools are checked when tools are listed and again when a call r
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from twelvefold.core.child_tool import ChildTool
 from twelvefold.core.thread import Call, Thread
@@ -14,8 +15,7 @@ from twelvefold.core.tools.tool import Tool
 from twelvefold.core.workflow import RejectedCall, Workflow
 
 
-@dataclass(frozen=True, slots=True)
-class ValidCall:
+class ValidCall(Struct, frozen=True):
     """A call that may run, with its parsed arguments.
 
     `resources` are further arguments, which the engine hands in before the tool is called.

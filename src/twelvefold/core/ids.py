@@ -4,8 +4,9 @@
 """
 
 import re
-from dataclasses import dataclass
 from typing import NewType, Self
+
+from msgspec import Struct
 
 from twelvefold.errors import NotFound
 
@@ -49,8 +50,7 @@ def family_of(thread: ThreadId) -> str:
     return thread[:FAMILY_LENGTH]
 
 
-@dataclass(frozen=True, slots=True)
-class RunId:
+class RunId(Struct, frozen=True):
     """One turn of a thread; `ordinal` counts from 1."""
 
     thread: ThreadId

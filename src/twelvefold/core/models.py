@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, get_args
 
+from msgspec import Struct
+
 from twelvefold.core.budget import Price
 from twelvefold.core.events import RequestOptions
 from twelvefold.errors import WorkflowError
@@ -81,8 +83,7 @@ def _rule_problems(after_s: float | None, on: object) -> list[str]:
     return problems
 
 
-@dataclass(frozen=True, slots=True)
-class ModelProfile:
+class ModelProfile(Struct, frozen=True):
     """What the settings say about a model beside its address.
 
     `window_tokens` is its context window. `price` is None if it is unknown or not needed.

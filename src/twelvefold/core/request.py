@@ -8,8 +8,10 @@ message is dropped with its turn.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from twelvefold.core.budget import BYTES_PER_TOKEN, Limits
 from twelvefold.core.conversation.attachments import size_in_window
@@ -31,8 +33,7 @@ NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
 _PASSED_ON = ("max_output_tokens", "temperature", "top_p", "text", "reasoning")
 
 
-@dataclass(frozen=True, slots=True)
-class CompactedRequest:
+class CompactedRequest(Struct, frozen=True):
     """A request, and how many results and turns were left out so that it fits the window."""
 
     request: ModelRequest
@@ -44,8 +45,7 @@ class CompactedRequest:
         return bool(self.results_left_out or self.turns_left_out)
 
 
-@dataclass(frozen=True, slots=True)
-class _Compaction:
+class _Compaction(Struct, frozen=True):
     """The items to send, and how many results and turns were left out of them.
 
     `history` are the first of them if they were prepared before.

@@ -95,7 +95,8 @@ class Thread(msgspec.Struct, frozen=True):
     process that did not give it back, and no entry has followed; what that process did outside the
     database is unknown. `child_asked`: the run below this one that a person was asked to answer
     last, unless it was answered through this run. `usage_by_model` is the part of `usage` whose
-    named model the entries have. `key_id` and `allowed_tools` are those of its RunStarted.
+    named model the entries have. `brings_attachments`: the entries of `latest` have an image or a
+    file of the caller. `key_id` and `allowed_tools` are those of its RunStarted.
     """
 
     history: History = msgspec.field(default_factory=lambda: History(()))
@@ -125,6 +126,7 @@ class Thread(msgspec.Struct, frozen=True):
     called: Mapping[str, int] = {}
     interrupted: bool = False
     child_asked: ChildAsked | None = None
+    brings_attachments: bool = False
     allowed_tools: tuple[str, ...] | None = None
 
     @property
@@ -151,12 +153,13 @@ class Thread(msgspec.Struct, frozen=True):
     @property
     def has_attachments(self) -> bool:
         """Whether a caller has sent an image or a file, also one that was removed since."""
-        return self.history.has_attachments or any(map(brings_attachments, self.latest))
+        return self.brings_attachments or self.history.has_attachments
 
     @property
     def waits(self) -> bool:
         """Whether a person has to answer before the run can continue."""
-        return bool(self.next_calls) and self.next_calls[0].state in ("asked", "unknown")
+        calls = self.next_calls
+        return bool(calls) and calls[0].state in ("asked", "unknown")
 
     @property
     def rests(self) -> bool:
@@ -170,15 +173,18 @@ class Thread(msgspec.Struct, frozen=True):
     @property
     def asks(self) -> bool:
         """Whether a call waits for a person's answer to its question."""
-        waits = (call.wait for call in self.pending)
-        return any(isinstance(wait, WaitStarted) and wait.question for wait in waits)
+        for call in self.pending:  # a generator costs more than the loop
+            if isinstance(call.wait, WaitStarted) and call.wait.question:
+                return True
+        return False
 
     @property
     def next_calls(self) -> tuple[Call, ...]:
         """The pending calls without those whose result comes later."""
-        if not any(call.state == "waiting" for call in self.pending):
-            return self.pending
-        return tuple(call for call in self.pending if call.state != "waiting")
+        for call in self.pending:  # a generator costs more than the loop
+            if call.state == "waiting":
+                return tuple(one for one in self.pending if one.state != "waiting")
+        return self.pending
 
     @property
     def parent_calls(self) -> tuple[Call, ...]:
@@ -233,7 +239,13 @@ def _apply(thread: Thread, entry: Entry) -> Thread:
     if isinstance(entry.event, RunStarted):
         return _start_run(thread, entry, entry.event)
     changed = _apply_event(thread, entry.position, entry.event)
-    return replace(changed, latest=(*thread.latest, entry), size=thread.size + entry.size)
+    brings = thread.brings_attachments or brings_attachments(entry)
+    return replace(
+        changed,
+        latest=(*thread.latest, entry),
+        size=thread.size + entry.size,
+        brings_attachments=brings,
+    )
 
 
 def _start_run(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
@@ -252,6 +264,7 @@ def _start_run(thread: Thread, entry: Entry, event: RunStarted) -> Thread:
         options=event.options,
         succeeded=thread.succeeded,
         refused=thread.refused,
+        brings_attachments=brings_attachments(entry),
         allowed_tools=event.allowed_tools,
     )
 

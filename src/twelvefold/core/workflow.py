@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -166,13 +167,13 @@ class Workflow(Generic[Output]):
                     "has another type"
                 )
 
-    @property
+    @cached_property
     def needs_gate(self) -> bool:
         """Whether its runs write entries that an older release does not know."""
         may_wait = any(one.may_wait or one.approval_timeout_s for one in self.tools)
         return self.output is not None or may_wait or self.starts_runs
 
-    @property
+    @cached_property
     def starts_runs(self) -> bool:
         """Whether its tools may start runs of other workflows."""
         return any(isinstance(one, ChildTool) or one.fans_out for one in self.tools)

@@ -210,8 +210,10 @@ def root_of(run: RunId, thread: Thread) -> RunId:
 
 def may_start_children(calls: Sequence[ValidCall | RejectedCall]) -> bool:
     """Return whether one of the calls may start runs."""
-    valid = (call.tool for call in calls if isinstance(call, ValidCall))
-    return any(tool.effect == "workflow" or tool.fans_out for tool in valid)
+    for call in calls:  # a generator costs more than the loop
+        if isinstance(call, ValidCall) and (call.tool.effect == "workflow" or call.tool.fans_out):
+            return True
+    return False
 
 
 async def open_planner(

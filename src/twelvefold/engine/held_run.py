@@ -6,7 +6,7 @@ was lost may have happened; the journal shows whether it did.
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 from msgspec import structs
@@ -148,7 +148,7 @@ async def write(
         return events
 
     replies = [event for event in events if isinstance(event, ModelReplied)]
-    change = replace(
+    change = structs.replace(
         _build_append(services, held, len(events), replies, status, _usage_of_children(events)),
         cancels=runs_to_cancel(held.thread, events, status),
         error=error,

@@ -8,8 +8,10 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+
+from msgspec import structs
 
 from twelvefold.core import OpenResources, RejectedCall, Tool, ValidCall, Workflow
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, RetryPolicy
@@ -113,7 +115,7 @@ class Resources:
             name: self._find(workflow, call.tool, kind, provided)
             for name, kind in call.tool.resources.items()
         }
-        return replace(call, resources=found)
+        return structs.replace(call, resources=found)
 
     def _needed(self, workflow: Workflow) -> Iterator[tuple[Tool, type]]:
         """Yield each tool with each type of resource that the workflow has to provide for it."""
@@ -123,12 +125,11 @@ class Resources:
                     yield tool, kind
 
     def _needed_by(self, calls: Sequence[AnyCall]) -> bool:
-        return any(
-            kind not in self._replacements
-            for call in calls
-            if isinstance(call, ValidCall)
-            for kind in call.tool.resources.values()
-        )
+        kinds: set[type] = set()
+        for call in calls:
+            if isinstance(call, ValidCall) and call.tool.resources:
+                kinds.update(call.tool.resources.values())
+        return not kinds <= self._replacements.keys()
 
     def _find(self, workflow: Workflow, tool: Tool, kind: type, provided: Provided) -> object:
         """Return the object of this type; of several, the one that has no subclass of it."""

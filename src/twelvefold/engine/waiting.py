@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from twelvefold.core import (
     Await,
@@ -100,14 +99,14 @@ async def _end(
     status = final_status(events) or "running"
     held = await write(services, held, listener, events, status)
     await cancel_children(services, held.cancelled)
-    return structs.replace(held, cancelled=())
+    return replace(held, cancelled=())
 
 
 def _shorten(services: Services, event: Event) -> Event:
     """Return a result as the model reads it."""
     if not isinstance(event, ToolSucceeded):
         return event
-    return structs.replace(event, result=model_text(event.result, services))
+    return replace(event, result=model_text(event.result, services))
 
 
 async def expiry_us(services: Services, run: RunId, timeout_s: float | None) -> int:
@@ -124,7 +123,7 @@ async def with_server_time(
 
     It is read before a call: after one with an effect outside the database nothing may fail.
     """
-    if not any(isinstance(one, ValidCall) and one.tool.may_wait for one in calls):
+    if not [one for one in calls if isinstance(one, ValidCall) and one.tool.may_wait]:
         return calls
     began_us = await _server_time(services, run)
     return tuple(
@@ -141,7 +140,7 @@ async def _find_waiting(services: Services, held: HeldRun) -> HeldRun:
     record = await services.retry(lambda: services.store.run(held.run), math.inf)
     if record.status != "waiting":
         raise StaleRun(f"run {held.run}: another process has taken it over").loggable()
-    return structs.replace(held, status="waiting")
+    return replace(held, status="waiting")
 
 
 async def _notify_if_queued(services: Services, held: HeldRun) -> None:

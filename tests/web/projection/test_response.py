@@ -1,10 +1,10 @@
 """From a journal to the events of a response: their types, order and fields."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from tests.builders import (
     allowed,
@@ -378,7 +378,7 @@ def test_deltas_of_a_position_not_yet_reached_are_left_for_later() -> None:
 
 def test_earlier_entries_and_those_of_other_runs_are_ignored() -> None:
     first = entries(asked(), said(), finished())
-    story = (*first, *(replace(e, position=e.position + 3, run=2) for e in first))
+    story = (*first, *(structs.replace(e, position=e.position + 3, run=2) for e in first))
     one = ResponseProjection(ResponseId(RUN), view(asked()))
 
     events = [event for entry in (*story[:2], *story) for event in one.feed(entry)]

@@ -344,18 +344,41 @@ async def test_nested_calls_are_shown_as_those_of_the_response(serve: Serve) -> 
     ]
 
 
-@pytest.mark.parametrize("settings", [{}, {"child_items": "nested"}])
-async def test_streams_and_conversations_have_no_items_of_runs_below(
-    serve: Serve, settings: Json
-) -> None:
-    api = await serve(worker=False, model=ScriptedModel(script), workflow=SHOP, **settings)
+CALLED = [("mcp_call", "clerk"), ("message", "Done.")]
+
+
+async def test_nested_items_are_in_the_last_event_of_a_stream(serve: Serve) -> None:
+    api = await serve(
+        worker=False, model=ScriptedModel(mall), workflow=MALL, child_items="nested", max_runs=3
+    )
+
+    told = await api.told("clerk a lamp")
+    replayed = await api.replayed(told[-1]["response"]["id"])
+
+    for events in (told, replayed):
+        check_response(events[-1]["response"])
+        assert nested_words(events[-1]["response"]["output"]) == NESTED["clerk a lamp"]
+        added = [one["item"] for one in events if one["type"] == "response.output_item.done"]
+        assert [words_of(item) for item in added] == CALLED
+
+
+async def test_a_stream_has_no_items_of_runs_below_by_default(serve: Serve) -> None:
+    api = await serve(worker=False, model=ScriptedModel(script), workflow=SHOP)
 
     told = (await api.told("clerk a lamp"))[-1]["response"]
-    replayed = (await api.replayed(told["id"]))[-1]["response"]
+
+    assert [words_of(item) for item in told["output"]] == CALLED
+
+
+async def test_a_conversation_has_no_items_of_runs_below(serve: Serve) -> None:
+    api = await serve(
+        worker=False, model=ScriptedModel(script), workflow=SHOP, child_items="nested"
+    )
+
+    told = (await api.told("clerk a lamp"))[-1]["response"]
     items = (await api.get(f"/conversations/conv_{told['id'][5:49]}/items")).json()["data"]
 
-    for output in (told["output"], replayed["output"], items[::-1][1:]):
-        assert [words_of(item) for item in output] == [("mcp_call", "clerk"), ("message", "Done.")]
+    assert [words_of(item) for item in items[::-1][1:]] == CALLED
 
 
 async def test_hidden_leaves_the_response_as_it_is(serve: Serve) -> None:
@@ -363,7 +386,7 @@ async def test_hidden_leaves_the_response_as_it_is(serve: Serve) -> None:
     response = await api.ask("clerk a lamp")
     reader, _ = await open_response(api.web, LOCAL, ResponseId.parse(response["id"]))
 
-    same = await nest_child_items(api.web, LOCAL, reader, response)
+    same = await nest_child_items(api.web, reader, response)
 
     assert same is response
     assert nested_words(response["output"]) == [("mcp_call", "clerk", ""), ("message", "Done.", "")]

@@ -356,4 +356,4 @@ async def test_an_answer_in_a_journal_of_the_last_release_has_the_same_effect(
 
 
 def replace_event(entry: Any, **fields: Any) -> Any:
-    return replaced(entry, event=decode(*encode(replace(entry.event, **fields))))
+    return replace(entry, event=decode(*encode(replace(entry.event, **fields))))

@@ -9,10 +9,10 @@ Sources: the content parts of the OpenAI Responses API; RFC 2397 for data URLs.
 import binascii
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from twelvefold.core.budget import BYTES_PER_TOKEN
 from twelvefold.core.conversation.sendable import RESULT
@@ -58,8 +58,7 @@ _MISSING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class InputProblem:
+class InputProblem(Struct, frozen=True):
     """An image or file that cannot be sent: the item's index, the place in the item, the reason."""
 
     index: int

@@ -4,8 +4,10 @@ The part that every later request begins with is prepared once.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct, field
 
 from twelvefold.core.conversation.attachments import has_attachments, size_in_window
 from twelvefold.core.conversation.sendable import Prepared, prepare
@@ -63,8 +65,7 @@ class History:
         return history
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SentHistory:
+class SentHistory(Struct, frozen=True, eq=False):
     """The items of a conversation's first `turns` turns, in the form of a request.
 
     `size` is their length in bytes of JSON, with a comma after each. `known` holds what the model
@@ -108,7 +109,9 @@ class SentHistory:
 def brings_attachments(entry: Entry) -> bool:
     """Return whether an entry has items of a caller with an image or a file."""
     event = entry.event
-    return isinstance(event, RunStarted | ItemsAdded) and has_attachments(event.items)
+    if type(event) is RunStarted or type(event) is ItemsAdded:
+        return has_attachments(event.items)
+    return False
 
 
 def items_size(items: Sequence[Item]) -> int:

@@ -9,11 +9,11 @@ dropped, because they have no meaning for the model.
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from twelvefold.core.events import Item
 from twelvefold.core.ids import CallIds
@@ -36,8 +36,7 @@ _CACHED_CHARS = 1_000
 _INVALID_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """Items in the form of a request, and the ids of their calls.
 
     `has_open_calls`: a call has no result, so that a later item may be its result.
@@ -95,8 +94,7 @@ def sanitize_name(name: object) -> str:
     return _INVALID_IN_NAME.sub("_", str(name or ""))[:MAX_NAME_CHARS] or "unknown"
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(Struct):
     """A call with the id that it is sent with, and its result if there is one."""
 
     item: Item

@@ -7,8 +7,9 @@ caller runs its own tools.
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from twelvefold.core.conversation.attachments import size_in_window
 from twelvefold.core.conversation.sendable import (
@@ -45,8 +46,7 @@ _CALLS = frozenset({"function_call", "mcp_call", "mcp_approval_request"})
 _FROM_CALLER = frozenset({RunStarted, ApprovalAnswered, ChildAnswered, ItemsAdded, ItemRemoved})
 
 
-@dataclass(slots=True)
-class CallResults:
+class CallResults(Struct):
     """The results of the calls of some entries, by call id.
 
     `client_items` are results from the caller: the (position, index) of an item, and the calls that
@@ -65,8 +65,7 @@ class CallResults:
         return bool(self.client_items or self.removed or self.has_client_tools)
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """The items of one run, or of one addition between runs.
 
     `size` is their length in bytes of JSON, as `size_in_window` counts it. `unread` are the indexes
@@ -114,8 +113,7 @@ def turns_of(
     return tuple(draft.build() for draft in drafts)
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(Struct):
     """A turn under construction."""
 
     items: list[Item]

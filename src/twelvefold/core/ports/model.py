@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+import msgspec
+from msgspec import Struct
+
 from twelvefold.core.events import Item, ReplyEnd, Usage, size_of
 from twelvefold.core.ports.listener import Listener
 
@@ -26,8 +29,7 @@ class ToolSpec:
         return size_of(self.description) + size_of(str(self.parameters))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KnownItems:
+class KnownItems(Struct, frozen=True, eq=False):
     """The first `count` items of a request, which every later one of the conversation begins with.
 
     `encoded` belongs to the model, which stores encoded items there under its own key. The known
@@ -35,7 +37,7 @@ class KnownItems:
     """
 
     count: int
-    encoded: dict[str, Any] = field(default_factory=dict)
+    encoded: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

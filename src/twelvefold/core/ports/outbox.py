@@ -1,12 +1,12 @@
 """The port of the outbox, and of the mail server that its messages go to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class OutboxMessage:
+
+class OutboxMessage(Struct, frozen=True):
     """A message of the outbox. With `dead_at_us` set it is no longer retried."""
 
     id: str
@@ -69,8 +69,7 @@ class OutboxStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(Struct, frozen=True):
     """A mail to send. `id` makes its Message-ID, so that a mail that is sent twice is one mail."""
 
     id: str

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from msgspec import Struct
+
 from twelvefold.core.events import FinalStatus, Usage
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
 
@@ -48,8 +50,7 @@ class CallKey(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True):
     """The right to write to a run; a token that another process has replaced writes nothing."""
 
     run: RunId
@@ -99,8 +100,7 @@ class WaitingWork(NamedTuple):
     mail_is_due: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotentRequest:
+class IdempotentRequest(Struct, frozen=True):
     """A request that may be repeated: its Idempotency-Key, and the SHA-256 of its body."""
 
     key: str
@@ -172,8 +172,7 @@ NO_CONDITION = WaitCondition()
 """Only a person continues the run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(Struct, frozen=True):
     """The changes of one step's commit: `adds` entries after `head`, and the run's row.
 
     `status` "running" keeps the lease and extends it to `lease_s`, if the step took long; any other

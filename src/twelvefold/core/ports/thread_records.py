@@ -1,16 +1,16 @@
 """Values of the port of threads: threads, parts of their journals and pieces of replies."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from twelvefold.core.events import Entry
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports.run_records import RunStatus
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadHead:
+class ThreadHead(Struct, frozen=True):
     """A thread without its journal. `created_at_us` is microseconds since 1970.
 
     `forked_at` is 0 for a thread that is no fork. `listed`: whether its principal may list and open
@@ -31,8 +31,7 @@ class ThreadHead:
     listed: bool | None = True
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(Struct, frozen=True):
     """A piece of a reply that is not complete, at the position that its entry will get.
 
     `number` counts from 1 at each position. "restarted": the pieces so far are void.
@@ -44,16 +43,14 @@ class Delta:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class JournalDelta:
+class JournalDelta(Struct, frozen=True):
     """New entries and deltas of a thread since the last read, from one snapshot."""
 
     deltas: tuple[Delta, ...]
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadRecord:
+class ThreadRecord(Struct, frozen=True):
     """A thread as stored, with all entries of its lineage up to `head`.
 
     Entries up to `forked_at` belong to another thread; 0 for a thread that is no fork.
@@ -81,8 +78,7 @@ class Segment(NamedTuple):
     to: int
 
 
-@dataclass(frozen=True, slots=True)
-class LatestRun:
+class LatestRun(Struct, frozen=True):
     """The last run of a thread that was not deleted.
 
     `responses` counts its responses: the first, and one for each time that it continued after it
@@ -95,8 +91,7 @@ class LatestRun:
     cancel_asked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ListedThread:
+class ListedThread(Struct, frozen=True):
     """A thread as a list has it. `title` is "" for a thread without a user message."""
 
     head: ThreadHead

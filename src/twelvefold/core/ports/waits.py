@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct, field
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports.run_records import RunStatus
@@ -32,8 +33,7 @@ class SentSignal(NamedTuple):
     at_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaitState:
+class WaitState(Struct, frozen=True):
     """What a waiting run waits for, as the database has it.
 
     `wakes` counts the run's wake-ups; it was read before everything else. `now_us` is the server's

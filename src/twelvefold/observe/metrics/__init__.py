@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, Protocol
 
-from twelvefold.core import Event, ModelReplied, Usage
+from twelvefold.core import Event
 
 Service = Literal["database", "model", "mail", "tool"]
 MailOutcome = Literal["sent", "deferred", "dead"]
@@ -61,8 +61,8 @@ active: Metrics | None = None
 
 
 @contextmanager
-def reported_to(metrics: Metrics) -> Iterator[None]:
-    """Report to `metrics` while the body runs."""
+def reported_to(metrics: Metrics | None) -> Iterator[None]:
+    """Report to `metrics` while the body runs; to nothing if it is None."""
     global active
     before, active = active, metrics
     try:
@@ -83,10 +83,3 @@ def _count_drive(metrics: Metrics) -> Iterator[None]:
         yield
     finally:
         metrics.drive_ended()
-
-
-def usages_of(reply: ModelReplied) -> Iterator[tuple[str, Usage]]:
-    """Yield the usage of each model that was requested for a reply, by its name in MODELS."""
-    yield reply.named or "default", reply.usage
-    for attempt in reply.attempts:
-        yield attempt.model, attempt.usage

@@ -4,11 +4,12 @@ A label has one of the values that the settings and the code know, or "other". T
 of a model never becomes a label.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 from twelvefold.core import (
+    DEFAULT_MODEL,
     Event,
     FinalStatus,
     ModelReplied,
@@ -23,11 +24,18 @@ from twelvefold.core import (
     cost_micro_usd,
 )
 from twelvefold.observe import gen_ai
-from twelvefold.observe.metrics import MailOutcome, Service, usages_of
-from twelvefold.observe.metrics.instruments import TOKENS, Instruments
+from twelvefold.observe.metrics import MailOutcome, Service
+from twelvefold.observe.metrics.instruments import Instruments
 
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OUTCOMES: dict[type, str] = {
+    ToolSucceeded: "succeeded",
+    ToolFailed: "",
+    WaitStarted: "waiting",
+    OutcomeUnknown: "unknown",
+}
+"""The outcome of a call by its entry; "" for the failure that the entry names."""
 _MICRO = 1e-6
 
 
@@ -47,6 +55,7 @@ class Recorder:
     def __init__(self, instruments: Instruments, known: KnownNames) -> None:
         self._of = instruments
         self._known = known
+        self._tokens: dict[str, Sequence[tuple[str, Callable[[float], None]]]] = {}
         self._create_counters()
 
     def _create_counters(self) -> None:
@@ -70,42 +79,38 @@ class Recorder:
     def recorded(self, workflow: str, events: Sequence[Event]) -> None:
         workflow = self._workflow(workflow)
         for event in events:
-            match event:
-                case RunStarted():
-                    self._of.runs_started(workflow).inc()
-                case RunFinished(status=status):
-                    self._of.runs_finished(workflow, status).inc()
-                case ModelReplied():
-                    self._count_usage(workflow, event)
-                case _:
-                    self._count_call(event)
+            if isinstance(event, ModelReplied):
+                self._count_usage(workflow, event.named or DEFAULT_MODEL, event.usage)
+                for attempt in event.attempts:
+                    self._count_usage(workflow, attempt.model, attempt.usage)
+            elif isinstance(event, RunStarted):
+                self._of.runs_started(workflow).inc()
+            elif isinstance(event, RunFinished):
+                self._of.runs_finished(workflow, event.status).inc()
+            elif type(event) in OUTCOMES:
+                self._count_call(event)
 
-    def _count_usage(self, workflow: str, reply: ModelReplied) -> None:
-        for name, usage in usages_of(reply):
-            model = self._model(name)
-            for unit in TOKENS:
-                if tokens := getattr(usage, unit):
-                    self._of.tokens[unit](gen_ai.OPERATION_CHAT, model).inc(tokens)
-            self._count_cost(workflow, name, usage)
-
-    def _count_cost(self, workflow: str, name: str, usage: Usage) -> None:
+    def _count_usage(self, workflow: str, name: str, usage: Usage) -> None:
+        for unit, count in self._tokens_of(name):
+            if tokens := getattr(usage, unit):
+                count(tokens)
         price = self._known.prices.get(name)
         if price is not None and (cost := cost_micro_usd(usage, price)):
             self._of.cost(workflow, self._model(name)).inc(cost * _MICRO)
 
-    def _count_call(self, event: Event) -> None:
-        match event:
-            case ToolSucceeded(tool=tool):
-                outcome = "succeeded"
-            case ToolFailed(tool=tool, failure=failure):
-                outcome = failure
-            case WaitStarted(tool=tool):
-                outcome = "waiting"
-            case OutcomeUnknown(tool=tool):
-                outcome = "unknown"
-            case _:
-                return
-        self._of.tool_calls(self._tool(tool), outcome).inc()
+    def _tokens_of(self, name: str) -> Sequence[tuple[str, Callable[[float], None]]]:
+        """Return the fields of Usage, each with the counter of the model."""
+        model = self._model(name)
+        if model not in self._tokens:
+            counters = self._of.tokens.items()
+            self._tokens[model] = [
+                (unit, counter(gen_ai.OPERATION_CHAT, model).inc) for unit, counter in counters
+            ]
+        return self._tokens[model]
+
+    def _count_call(self, event: Any) -> None:
+        outcome = OUTCOMES[type(event)] or event.failure
+        self._of.tool_calls(self._tool(event.tool), outcome).inc()
 
     def step(self, workflow: str, seconds: float) -> None:
         self._of.steps(self._workflow(workflow)).observe(seconds)

@@ -43,7 +43,7 @@ _INPUT = (RunStarted, ApprovalAnswered, ChildAnswered, OutcomeSettled, WaitEnded
 """Input from outside: the run may still be queued after it."""
 _BEFORE_REPLY = (RunStarted, ToolSucceeded, ToolFailed)
 """After one of these the model may have been called and have sent deltas."""
-_LAST_EVENT = {
+LAST_EVENTS = {
     "completed": "response.completed",
     "incomplete": "response.incomplete",
     "failed": "response.failed",
@@ -271,7 +271,7 @@ class ResponseProjection:
         self._calls.close(completed=completed)
         self._state = state
         self.over = True
-        self._emit_state(_LAST_EVENT[state.status])
+        self._emit_state(LAST_EVENTS[state.status])
 
     def _emit_reply(self, position: int, reply: ModelReplied) -> None:
         if not self._calls.is_shown:

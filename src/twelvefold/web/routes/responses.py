@@ -64,7 +64,7 @@ async def create(request: Request) -> Response:
     if not turn.background:
         await wait_for_end(web, started, client)
     response = started.reader.projection.response(queued=turn.background)
-    return json_response(await try_nest_child_items(web, principal, started.reader, response))
+    return json_response(await try_nest_child_items(web, started.reader, response))
 
 
 async def retrieve(request: Request) -> Response:
@@ -82,7 +82,7 @@ async def retrieve(request: Request) -> Response:
 async def _describe(request: Request, reader: ResponseReader, record: RunRecord) -> Json:
     """Return the response as it is now; if it will be cancelled, as cancelled."""
     response = reader.projection.response(queued=record.status == "queued")
-    response = await nest_child_items(web_of(request), principal_of(request), reader, response)
+    response = await nest_child_items(web_of(request), reader, response)
     if record.cancel_asked and not reader.over:
         return response | {"status": "cancelled"}
     return response

@@ -17,9 +17,11 @@ from twelvefold.engine import cancel, fail_run, run_uninterrupted, take
 from twelvefold.errors import CancelAsked, Conflict, NotFound, ServiceFault, StaleRun
 from twelvefold.observe.log import get_logger
 from twelvefold.web.http import SLOT, ApiError
+from twelvefold.web.projection.response import LAST_EVENTS
 from twelvefold.web.runs.create import StartedRun
 from twelvefold.web.schemas import Json
 from twelvefold.web.state import ClientWatch, Web, first_done, turn_memory
+from twelvefold.web.streaming.child_items import try_nest_child_items
 from twelvefold.web.streaming.reader import (
     DONE,
     INTERRUPTED,
@@ -262,8 +264,16 @@ async def encode_events(
         async for batch in batches:
             for event in batch:
                 if event["sequence_number"] > after:
-                    yield encode_event(event)
+                    yield encode_event(await _with_child_items(web, started, event))
     yield DONE if started.reader.over else INTERRUPTED
+
+
+async def _with_child_items(web: Web, started: StartedRun, event: Json) -> Json:
+    """Return an event; the last one has the response as `GET` returns it."""
+    if event["type"] not in LAST_EVENTS.values():
+        return event
+    response = await try_nest_child_items(web, started.reader, event["response"])
+    return event | {"response": response}
 
 
 class EventStream(Response):

@@ -19,9 +19,7 @@ NESTED_BYTES = 4 * 1024 * 1024
 _Children = Mapping[str, ChildrenStarted]
 
 
-async def nest_child_items(
-    web: Web, principal: Principal, reader: ResponseReader, response: Json
-) -> Json:
+async def nest_child_items(web: Web, reader: ResponseReader, response: Json) -> Json:
     """Return a response with the items of the runs that its calls have started, if they are shown.
 
     They follow the item of the call; `parent` is its id. Reads each journal once, one after the
@@ -29,20 +27,19 @@ async def nest_child_items(
     """
     if web.settings.child_items == "hidden" or not (children := reader.projection.children):
         return response
+    principal = Principal(reader.view.started.principal)
     nesting = _Nesting(web, principal, reader.view.tool_items)
     output = [item async for item in nesting.items(response["output"], children)]
     return response | {"output": output}
 
 
-async def try_nest_child_items(
-    web: Web, principal: Principal, reader: ResponseReader, response: Json
-) -> Json:
+async def try_nest_child_items(web: Web, reader: ResponseReader, response: Json) -> Json:
     """Like `nest_child_items`, but return the response without the items if they are not read.
 
     The turn is over: an error would make the client repeat it.
     """
     try:
-        return await nest_child_items(web, principal, reader, response)
+        return await nest_child_items(web, reader, response)
     except (ApiError, StoreUnavailable) as error:
         log.warning("child_items_not_read", response=str(reader.id), error=error)
         return response

@@ -1,7 +1,8 @@
 """Finds a response in the journal, and opens its reader with the entries of its run."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from twelvefold.core import (
     ApprovalAnswered,

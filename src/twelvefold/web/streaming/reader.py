@@ -19,6 +19,7 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 import msgspec
+from msgspec import structs
 from starlette.types import Send
 
 from twelvefold.config import Settings
@@ -242,7 +243,7 @@ class ResponseReader:
         """
         now = asyncio.get_running_loop().time
         read_at = now()
-        self.opening = replace(self.opening, event=without_input(self.opening.event))
+        self.opening = structs.replace(self.opening, event=without_input(self.opening.event))
         with self._web.notifier.subscribe(self.id.run) as subscription:
             while not self._is_stopped:
                 subscription.changed.clear()

@@ -1,9 +1,9 @@
 """Runs and their leases, on every database."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from tests.builders import asked, finished, said
 from tests.services.store.builders import (
@@ -530,7 +530,7 @@ async def test_usage_is_recorded_while_a_cancel_is_requested(store: Store) -> No
 
 async def test_a_process_that_lost_its_run_records_no_usage(store: Store) -> None:
     lease = await leased(store)
-    other = replace(lease, token=LeaseToken("another"))
+    other = structs.replace(lease, token=LeaseToken("another"))
 
     with pytest.raises(LeaseLost, match="another process has taken it over"):
         await store.record_usage(other, Usage(900, 100))
