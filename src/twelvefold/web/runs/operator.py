@@ -28,8 +28,9 @@ from twelvefold.web.runs.approvals import (
     retry_while_held,
 )
 from twelvefold.web.runs.run_detail import find_open_calls
-from twelvefold.web.schemas import Json, decode
+from twelvefold.web.schemas import Json
 from twelvefold.web.schemas.admin.runs import ApprovalOutput, ResumeRun, SettleRun
+from twelvefold.web.schemas.decode import decode
 from twelvefold.web.state import Web, turn_memory
 
 log = get_logger(__name__)

@@ -21,7 +21,7 @@ from twelvefold.web.schemas.conversations import (
     ForkConversation,
     UpdateConversation,
 )
-from twelvefold.web.schemas.decode import decode, json_body, read_body, tool_items_of
+from twelvefold.web.schemas.decode import json_body, read_body, tool_items_of
 from twelvefold.web.schemas.items import (
     ANSWER,
     CALL_ITEMS,
@@ -78,7 +78,6 @@ __all__ = [
     "call_of",
     "changed_options",
     "chosen_model",
-    "decode",
     "is_answer",
     "json_body",
     "merge_options",
