@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +31,25 @@ class OperationsPage(ChatPage):
         await self.page.goto(f"{self.url}operations#{place}")
         await self.wait_until_read()
 
+    async def go_to(self, name: str) -> None:
+        """Open a view by its link."""
+        navigation = self.page.get_by_role("navigation", name="Operations")
+        await navigation.get_by_role("link", name=name, exact=True).click()
+        await expect(self.title).to_have_text(name)
+        await self.wait_until_read()
+
+    async def views(self) -> list[str]:
+        """Return the names of the views in the navigation."""
+        names = await self.page.locator("#views a").all_inner_texts()
+        assert names[0] == "Runs"
+        return names
+
     async def wait_until_read(self) -> None:
         await expect(self.page.locator("#content:not([aria-busy]) .view")).to_be_visible()
 
     async def confirm(self, button: str) -> None:
         """Press a button of the dialog that is open."""
-        await self.page.get_by_role("dialog").get_by_role("button", name=button).click()
+        await self.page.get_by_role("dialog").get_by_role("button", name=button, exact=True).click()
 
     @property
     def title(self) -> Locator:
@@ -121,6 +134,8 @@ async def operated_site(directory: Path) -> AsyncIterator[Operated]:
     async with slow_model() as model:
         model.rules, model.delay_s = reply, 0
         settings = {"OPENAI_BASE_URL": model.url, "OPENAI_API_KEY": "none", "OPENAI_MODEL": "gpt-5"}
+        # Nothing listens at this port, so mail stays in the outbox.
+        settings |= {"SMTP_URL": "smtp://127.0.0.1:1", "MAIL_FROM": "office@academy.example"}
         site = Site(directory, **settings)
         scopes = [part for one in ("admin", "runs", "approve") for part in ("--scope", one)]
         keys = {
@@ -141,13 +156,31 @@ async def operated_site(directory: Path) -> AsyncIterator[Operated]:
 
 async def _start_runs(operated: Operated) -> None:
     bills = [line("pay", account="DE00", amount_usd=12.5), line("ask", kind="colour")]
-    started = {
-        "enrolment": operated.ask("ann", "I want to learn programming.", "enrolment"),
-        "failed": operated.ask("ann", line("check_stock"), "refunds"),
-        "hostile": operated.ask("eve", line("check_stock", problem=f"{HOSTILE}\u202e"), "refunds"),
-        "unknown tool": operated.ask("eve", f"{HOSTILE} {{}}", "refunds", max_tool_calls=2),
-        "family": operated.ask("ann", line("pay_all", bills=bills)),
-        "question": operated.ask("bob", line("ask", kind="delivery")),
-    }
+    await _start(
+        operated,
+        {
+            "enrolment": operated.ask("ann", "Sign me up for PY-101, please.", "enrolment"),
+            "failed": operated.ask("ann", line("check_stock"), "refunds"),
+            "family": operated.ask("ann", line("pay_all", bills=bills)),
+            "question": operated.ask("bob", line("ask", kind="delivery")),
+        },
+    )
+
+
+async def start_hostile_runs(operated: Operated) -> None:
+    """Start runs whose principal, tool and error are markup."""
+    await _start(
+        operated,
+        {
+            "error": operated.ask(
+                "eve", line("check_stock", problem=f"{HOSTILE}\u202e"), "refunds"
+            ),
+            "tool": operated.ask("eve", f"{HOSTILE} {{}}", "refunds", max_tool_calls=2),
+            "principal": operated.ask("eve", line("ask", kind="text")),
+        },
+    )
+
+
+async def _start(operated: Operated, started: dict[str, Awaitable[Any]]) -> None:
     responses = await asyncio.gather(*started.values())
-    operated.runs = dict(zip(started, responses, strict=True))
+    operated.runs |= zip(started, responses, strict=True)

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,11 @@ class Site:
             found = db.execute(statement).fetchall()
         db.close()
         return found
+
+    def insert(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        with sqlite3.connect(self._directory / "twelvefold.db", timeout=30) as db:
+            db.executemany(statement, rows)
+        db.close()
 
     def log(self) -> str:
         return (self._directory / "web.log").read_text(errors="replace")

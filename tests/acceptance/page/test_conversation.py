@@ -308,3 +308,18 @@ async def test_a_conversation_is_deleted_on_request(site: Site, open_chat: OpenC
 
     await expect(chat.examples.first).to_be_visible()
     await expect(chat.page.locator("#conversations li")).to_have_count(0)
+
+
+async def test_conversations_of_the_command_line_are_on_the_page(
+    site: Site, open_chat: OpenChat
+) -> None:
+    site.command("run", "Sign me up for PY-101, please.")
+    chat = await open_chat(site)
+    await chat.open()
+
+    await chat.page.locator("#conversations a").click()
+
+    await expect(chat.page.locator(".message.user")).to_have_text(
+        "You: Sign me up for PY-101, please."
+    )
+    await expect(chat.answers).to_have_count(1)

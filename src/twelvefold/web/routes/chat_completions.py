@@ -16,6 +16,7 @@ from twelvefold.web.projection.chat_completion import (
     Chunks,
     completion,
     error_of,
+    failure_of,
     find_person_needed,
 )
 from twelvefold.web.routes import for_caller, offered_to
@@ -47,7 +48,7 @@ async def create(request: Request) -> Response:
     response = started.reader.projection.response()
     error = error_of(response)
     if error and started.reader.over:
-        raise ApiError(500, error, code="server_error", repeat=False)
+        raise failure_of(response)
     if error:
         raise await _unfinished(web, started, error, has_key=turn.key is not None)
     await _cancel_waiting(web, started)

@@ -171,10 +171,14 @@ function describe(entry) {
       return step(`Wait ended: ${entry.reason}`, entry.by ? `by ${entry.by}` : "");
     case "ChildrenStarted":
       return step(["Runs started: ", tool(entry)], plural(entry.runs.length, "run"), argumentsOf(entry));
+    case "ChildAsked":
+      return step(["Sub-workflow asks: ", h("code", {}, entry.child_tool)], "for a person's answer", entry.child_arguments ? block("Arguments", indented(prettyJson(entry.child_arguments))) : []);
+    case "ChildAnswered":
+      return step("Sub-workflow answered", byPerson(entry));
     case "OutcomeUnknown":
       return step(["Outcome unknown: ", tool(entry)], "the process ended during the call", argumentsOf(entry));
     case "OutcomeSettled":
-      return step(`Outcome settled: ${entry.settled}`, `by ${entry.by}`, entry.result ? resultOf(entry) : []);
+      return step(`Outcome settled: ${entry.settled}`, byPerson(entry), entry.result ? resultOf(entry) : []);
     case "RunFinished":
       return step(`Run ${entry.status}`, entry.reason, entry.error ? block("Error", entry.error) : []);
     default:
@@ -187,9 +191,11 @@ function describeAnswer(entry) {
   const edited = entry.arguments_given;
   const details = edited ? block("Changed arguments", indented(prettyJson(edited))) : [];
   const title = entry.approved ? (edited ? "Allowed with other arguments" : "Allowed") : "Denied";
-  return step(title, `by ${entry.by}`, details, reasonOf(entry));
+  return step(title, byPerson(entry), details, reasonOf(entry));
 }
 
+/** Return who answered, and the API key that the answer came with. */
+const byPerson = ({ by, key_id: key }) => `by ${by}${key ? ` with ${key}` : ""}`;
 const waitNote = (entry) => (entry.question ? "for an answer" : waitClause(entry));
 const reasonOf = (entry) => (entry.reason ? block("Reason", entry.reason) : []);
 const failureNote = (kind) => (kind === "refused" ? "refused, no changes" : `failed: ${kind}`);

@@ -2,7 +2,16 @@
 
 from starlette.routing import BaseRoute
 
-from twelvefold.web.routes.admin import inbox, keys, outbox, run, runs
+from twelvefold.web.routes.admin import (
+    budgets,
+    inbox,
+    keys,
+    outbox,
+    run,
+    runs,
+    usage,
+    workers,
+)
 
 ROUTES: list[BaseRoute] = [
     *runs.ROUTES,
@@ -10,4 +19,7 @@ ROUTES: list[BaseRoute] = [
     *inbox.ROUTES,
     *outbox.ROUTES,
     *keys.ROUTES,
+    *budgets.ROUTES,
+    *workers.ROUTES,
+    *usage.ROUTES,
 ]

@@ -5,25 +5,36 @@ import { byId, h, put } from "../dom.js";
 import { listenToErrors, showError, withErrors } from "../errors.js";
 import { deleteKey, keepLoginOpen, key } from "../key.js";
 import { listenToShortcuts } from "../shortcuts.js";
+import * as admin from "./admin.js";
+import { Budgets } from "./budgets.js";
+import { Inbox } from "./inbox.js";
+import { Keys } from "./keys.js";
+import { Outbox } from "./outbox.js";
+import { Run } from "./run.js";
 import { Runs } from "./runs.js";
+import { Usage } from "./usage.js";
+import { Workers } from "./workers.js";
 
-/** The views in the order of the navigation; `key` is the letter that opens it with Alt. */
+/** The views in the order of the navigation, each with its letter for Alt and the path that it needs. */
 const VIEWS = {
-  runs: { View: Runs, key: "R" },
+  runs: { View: Runs, Detail: Run, key: "R", path: "runs" },
+  inbox: { View: Inbox, key: "I", path: "inbox" },
+  outbox: { View: Outbox, key: "O", path: "outbox" },
+  workers: { View: Workers, key: "W", path: "workers" },
+  usage: { View: Usage, key: "U", path: "usage" },
+  keys: { View: Keys, key: "K", path: "keys" },
+  budgets: { View: Budgets, key: "B", path: "budgets" },
 };
 const POLL_MS = 3000;
-const SHORTCUTS = [
-  ...Object.values(VIEWS).map(({ View, key: letter }) => [letter, View.title]),
-  ["S", "Go to the first filter"],
-  ["/", "Show this list"],
-];
+let paths = new Set();
 let view = null;
 let shown = {}; // the place that the view shows
+let views = {}; // those whose path the server has
 
 function placeOf(hash) {
   const [path, query = ""] = hash.slice(1).split("?");
   const [name, id = ""] = path.split("/");
-  return { name: Object.hasOwn(VIEWS, name) ? name : "runs", id, query: Object.fromEntries(new URLSearchParams(query)) };
+  return { name: Object.hasOwn(views, name) ? name : "runs", id, query: Object.fromEntries(new URLSearchParams(query)) };
 }
 
 const page = {
@@ -38,6 +49,8 @@ const page = {
   },
   showError,
   withErrors,
+  /** Whether the server has a path below `v1/admin`. */
+  has: (path) => paths.has(path),
 };
 
 async function openFromAddress() {
@@ -56,10 +69,11 @@ async function openFromAddress() {
   if (opened === view) byId("content").removeAttribute("aria-busy");
 }
 
-function startView({ name }) {
+function startView({ name, id }) {
   const isFirst = view === null;
   view?.close();
-  const Shown = VIEWS[name].View;
+  const { View, Detail } = views[name];
+  const Shown = id ? (Detail ?? View) : View;
   const element = h("div", { class: `view ${Shown.name.toLowerCase()}` });
   byId("content").replaceChildren(element);
   page.setTitle(Shown.title);
@@ -88,11 +102,16 @@ async function poll() {
   await view.read().catch(() => {});
 }
 
-function showNavigation() {
+/** Show the views that the server has: during an upgrade an older release may serve the page. */
+async function showNavigation() {
+  paths = await admin.paths();
+  views = Object.fromEntries(Object.entries(VIEWS).filter(([, { path }]) => paths.has(path)));
   const link = ([name, { View }]) => h("li", {}, h("a", { href: `#${name}` }, View.title));
-  put(byId("views"), Object.entries(VIEWS).map(link));
+  put(byId("views"), Object.entries(views).map(link));
+  const letters = Object.values(views).map(({ View, key: letter }) => [letter, View.title]);
+  const rows = [...letters, ["S", "Go to the first filter"], ["/", "Show this list"]];
   const row = ([letter, text]) => h("div", {}, h("dt", {}, h("kbd", {}, "Alt"), " ", h("kbd", {}, letter)), h("dd", {}, text));
-  put(byId("shortcut-list"), SHORTCUTS.map(row));
+  put(byId("shortcut-list"), rows.map(row));
 }
 
 function listen() {
@@ -109,7 +128,7 @@ function listen() {
     location.reload();
   });
   listenToShortcuts({
-    ...Object.fromEntries(Object.entries(VIEWS).map(([name, one]) => [`Key${one.key}`, () => (location.hash = name)])),
+    ...Object.fromEntries(Object.entries(views).map(([name, one]) => [`Key${one.key}`, () => (location.hash = name)])),
     KeyS: () => byId("content").querySelector(".filters :is(input, select)")?.focus(),
     Slash: () => byId("shortcuts").showModal(),
   });
@@ -117,7 +136,7 @@ function listen() {
 
 async function start() {
   keepLoginOpen();
-  showNavigation();
+  await withErrors(showNavigation());
   listen();
   await openFromAddress();
   byId("log-out").hidden = !key();

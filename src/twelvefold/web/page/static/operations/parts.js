@@ -1,6 +1,6 @@
 // Small elements that several views use.
 import { h } from "../dom.js";
-import { formatDuration, fullTime, timeWithDay } from "../format.js";
+import { formatCount, formatDuration, fullTime, timeWithDay } from "../format.js";
 
 export const STATUS_LABELS = {
   queued: "Queued",
@@ -27,10 +27,17 @@ export function timeElement(seconds) {
   return h("time", attributes, timeWithDay(seconds));
 }
 
-/** Return the end of an id, which differs between ids that were made at about the same time. */
-const shortId = (id) => (id.length > ID_CHARS ? `…${id.slice(-ID_CHARS)}` : id);
+/** Return how long ago a time was; `ageS` is its age by the server's clock, if that is known. */
+export function agoElement(seconds, ageS = Date.now() / 1000 - seconds) {
+  const attributes = { datetime: new Date(seconds * 1000).toISOString(), title: fullTime(seconds) };
+  return h("time", attributes, `${formatDuration(Math.max(0, ageS) * 1000)} ago`);
+}
 
-export const runId = (id) => h("code", { title: id }, shortId(id));
+/** Return the end of an id, which differs between ids that were made at about the same time. */
+export const shortId = (id) => (id.length > ID_CHARS ? `…${id.slice(-ID_CHARS)}` : id);
+
+export const runCode = (id) => h("code", { title: id }, shortId(id));
+export const runLink = (id, text = shortId(id)) => h("a", { href: `#runs/${id}`, title: id }, h("code", {}, text));
 
 /** Return the time from the start of a run to its end, or until now. */
 export function runDuration(run) {
@@ -39,3 +46,10 @@ export function runDuration(run) {
 }
 
 export const tokensOf = ({ usage }) => usage.input_tokens + usage.output_tokens;
+export const tokensText = ({ usage }) => `${formatCount(usage.input_tokens)} in, ${formatCount(usage.output_tokens)} out`;
+
+/** Return names and values; pairs whose value is null or "" are left out. */
+export function facts(pairs) {
+  const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return h("dl", { class: "facts" }, shown.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}

@@ -4,13 +4,14 @@ import { h } from "../dom.js";
 import { formatCost, formatCount } from "../format.js";
 import * as admin from "./admin.js";
 import { Filters, periodOf, selectField, textField, timeField } from "./filters.js";
-import { STATUS_LABELS, runDuration, runId, statusElement, timeElement, tokensOf } from "./parts.js";
+import { STATUS_LABELS, runCode, runDuration, runLink, statusElement, timeElement, tokensOf } from "./parts.js";
 import { dataTable } from "./table.js";
-import { PagedList, View } from "./view.js";
+import { PagedList, View, readUntilFound } from "./view.js";
 
-const MAX_PAGES = 5;
-const COLUMNS = [
-  { label: "Run", isHeader: true, cell: (run) => [runId(run.id), run.parent ? h("p", { class: "kind" }, "Sub-workflow") : null] },
+/** The path without which a run cannot be opened. */
+const DETAIL = "runs/{run_id}";
+const columns = (page) => [
+  { label: "Run", isHeader: true, cell: (run) => [page.has(DETAIL) ? runLink(run.id) : runCode(run.id), run.parent ? h("p", { class: "kind" }, "Sub-workflow") : null] },
   { label: "Status", cell: (run) => [statusElement(run.status), run.error ? h("p", { class: "reason" }, run.error) : null] },
   { label: "Workflow", cell: (run) => h("bdi", {}, run.workflow) },
   { label: "Principal", cell: (run) => h("bdi", {}, run.principal) },
@@ -21,15 +22,6 @@ const COLUMNS = [
 ];
 
 const workflowNames = async () => (await models()).map(({ id }) => id).filter((name) => !name.includes("/"));
-
-/** The server examines a part of the runs for each page: read on after an empty one, to a limit. */
-async function readUntilFound(filter, after, signal) {
-  for (let pages = 1; ; pages += 1) {
-    const page = await admin.runs(filter, after, signal);
-    if (page.data.length || !page.has_more || pages === MAX_PAGES) return page;
-    after = page.next;
-  }
-}
 
 export class Runs extends View {
   static title = "Runs";
@@ -47,8 +39,8 @@ export class Runs extends View {
     this.filters = new Filters(fields, (values) => page.setQuery(values));
     this.list = new PagedList({
       load: (read, render) => this.load(read, render),
-      read: (after, signal) => readUntilFound(this.filter(), after, signal),
-      render: (rows) => dataTable("Runs, newest first", COLUMNS, rows),
+      read: (after, signal) => readUntilFound((next) => admin.runs(this.filter(), next, signal), after),
+      render: (rows) => dataTable("Runs, newest first", columns(page), rows),
       empty: "No run matches.",
     });
     element.append(this.filters.node, this.workflows, this.list.node);

@@ -1,6 +1,8 @@
 // A view of the operations page, such as the list of runs: what all of them share.
 import { h, put } from "../dom.js";
 
+const MAX_PAGES = 5;
+
 export class View {
   /** `element` is the view's own; `page` has `setTitle`, `setQuery` and `withErrors`. */
   constructor(element, page) {
@@ -24,6 +26,15 @@ export class View {
     } catch (error) {
       if (!signal.aborted) throw error;
     }
+  }
+}
+
+/** Read the page after a row. The server examines a part of the rows for it: read on after an empty one. */
+export async function readUntilFound(read, after = null) {
+  for (let pages = 1; ; pages += 1) {
+    const page = await read(after);
+    if (page.data.length || !page.has_more || pages === MAX_PAGES) return page;
+    after = page.next;
   }
 }
 
