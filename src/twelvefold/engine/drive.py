@@ -31,6 +31,7 @@ from twelvefold.engine.step import step
 from twelvefold.engine.traces import driven
 from twelvefold.errors import (
     CancelAsked,
+    InsufficientQuota,
     MigrationUnfinished,
     ModelRejected,
     ModelUnavailable,
@@ -139,6 +140,8 @@ async def _drive_until_idle(driver: RunDriver) -> Outcome:
             return await _run_steps(driver)
     except CancelAsked:
         return await driver.end("cancelled", "cancelled")
+    except InsufficientQuota as error:
+        return await driver.stop_over_budget(error)
     except (ModelRejected, RequestError) as error:
         return await driver.end("failed", "rejected", str(error))
     except (StoreFailed, TooLarge) as error:

@@ -62,11 +62,15 @@ class Unrecorded:
     """The facts about a run in this process that no commit has recorded yet.
 
     `usage` of replies that were received; `outcome` of a call with an effect outside the database.
+    `model_calls` counts the model calls under budgets; with `has_lost_call` one of them may have
+    been interrupted, and is not charged yet.
     `trace` has the spans of the run, where traces are on.
     """
 
     usage: Usage = NO_USAGE
     outcome: CallOutcome | None = None
+    model_calls: int = 0
+    has_lost_call: bool = False
     trace: HeldTrace | None = None
 
 

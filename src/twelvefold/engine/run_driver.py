@@ -19,6 +19,7 @@ from twelvefold.core import (
     RunStatus,
     Thread,
     TraceExport,
+    WaitCondition,
     Workflow,
     in_doubt,
 )
@@ -28,6 +29,7 @@ from twelvefold.engine.retry import cause_of, run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     CancelAsked,
+    InsufficientQuota,
     NotFound,
     ServiceFault,
     StaleRun,
@@ -124,6 +126,27 @@ class RunDriver:
         known = self.held.unrecorded.outcome
         is_known = known and known.call == call.id and not isinstance(known, OutcomeUnknown)
         return known if is_known else None
+
+    async def stop_over_budget(self, error: InsufficientQuota) -> Outcome:
+        """End a run that a budget has no room for, or let it wait until the budget renews.
+
+        A change of the budget moves the time from which any process may claim the run.
+        """
+        if not error.waits:
+            return await self.end("failed", "insufficient_quota", str(error))
+        condition = WaitCondition(error.renews_us)
+        try:
+            async with self._keep_lease():
+                self.held = await write(
+                    *(self.services, self.held, self.listener, (), "waiting"),
+                    wait=condition,
+                    error=str(error),
+                    timeout_s=self._release_s(),
+                )
+        except CancelAsked:
+            return await self.end("cancelled", "cancelled")
+        log.info("run_waits_for_budget", renews_us=error.renews_us)
+        return self._outcome(str(error))
 
     async def error_of_attempts(self) -> str:
         """Return the error of a run with too many attempts, with the last error of one of them."""

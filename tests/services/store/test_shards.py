@@ -30,6 +30,9 @@ SCATTER = {
     "Follow the streams of a process": ("marks",),
     "Clear the titles of forks": ("forks",),
     "The runs below a run": ("descendants", "children", "children_of_run"),
+    "Count the usage": (
+        *("uncounted_runs", "lock_uncounted", "mark_counted", "starters", "ended_waits"),
+    ),
     "Upgrade": ("unclassified", "lock_unclassified"),
     "Prune": (
         *(

@@ -26,13 +26,16 @@ from twelvefold.core import (
     RunStarted,
     Thread,
     ThreadId,
+    Workflow,
     decode,
     encode,
     find_reached_limit,
     fold,
     full_sentence,
+    models_of,
     size_of,
 )
+from twelvefold.core.ports.budgets import Spender
 from twelvefold.core.trace_ids import SpanContext
 from twelvefold.engine.held_run import HeldRun, apply_entries
 from twelvefold.engine.inputs import check_attachments, check_inputs
@@ -76,8 +79,9 @@ async def start_run(services: Services, request: RunRequest) -> HeldRun:
 
     Raises RequestError for an unknown workflow or items that cannot be stored, InputRefused,
     ConversationTooLarge, NotFound for a thread that is not the principal's, Conflict if its last
-    run is not over or it is at another position, Repeated if the request was made before, and
-    MigrationUnfinished if the workflow's entries need the gate and it is closed.
+    run is not over or it is at another position, Repeated if the request was made before,
+    InsufficientQuota and PriceUnknown for the budgets that cover it, and MigrationUnfinished if the
+    workflow's entries need the gate and it is closed.
     """
     return await _again_if_stale(services, request, _start_run)
 
@@ -134,6 +138,7 @@ async def _prepare(
     if request.allowed_tools is not None:
         await services.gate.check("a key with allowed tools")
     started = await _with_key(services, request, started)
+    await _check_budgets(services, request, workflow)
     before = await _thread_before(services, request)
     check_inputs(services, workflow, request.options, before, started.items)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
@@ -163,6 +168,18 @@ def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, i
     )
     check_attachments(event.items)
     return event, size
+
+
+async def _check_budgets(services: Services, request: RunRequest, workflow: Workflow) -> None:
+    """Raise InsufficientQuota or PriceUnknown if a budget that covers the run refuses it."""
+    principal = request.principal
+    spender = Spender(principal.id, principal.key_id, (workflow.name,))
+    if budgets := await services.budgets.covering(spender):
+        from twelvefold.engine.budget_errors import check_budgets
+
+        names = models_of(workflow.model, request.options)
+        cap = request.options.max_output_tokens
+        await check_budgets(services, budgets, names, request.items, cap)
 
 
 async def _with_key(services: Services, request: RunRequest, started: RunStarted) -> RunStarted:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+from twelvefold.services.store.sql.budgets import Budgets
 from twelvefold.services.store.sql.keys import Keys
 from twelvefold.services.store.sql.operations import Operations
 from twelvefold.services.store.sql.outbox import Outbox
@@ -21,6 +22,7 @@ class SQLStore(
     Steps,
     Runs,
     Waits,
+    Budgets,
     Keys,
     Shares,
     Outbox,
