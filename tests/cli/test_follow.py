@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from tests.builders import asked, entries, finished, said
 from tests.cli.conftest import ModelServer, Twelvefold, child_environ
