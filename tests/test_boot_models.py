@@ -193,3 +193,29 @@ async def test_the_demo_model_is_a_warning_if_a_workflow_uses_it(
 
     assert ("demo_model" in caplog.messages) is warns
     assert ("model" in [finding.what for finding in findings]) is warns
+
+
+async def test_prices_are_found_by_the_names_of_models(here: Path) -> None:
+    models = {
+        "own": {"url": "http://h", "model": "mine", "price": {"input": 1, "output": 2}},
+        "known": {"url": "http://h", "model": "gpt-5-nano"},
+        "unknown": {"url": "http://h", "model": "mine"},
+        "capped": {"model": "gpt-4o-mini", "max_output_tokens": 300},
+    }
+    price = '{"input": 3, "cached": 1, "output": 4}'
+    settings = settings_with(models, OPENAI_API_KEY="k", OPENAI_PRICE=price)
+
+    async with open_services(settings, models={"given": ScriptedModel(in_turn())}) as services:
+        find = services.find_price
+        assert find("default") == Price(3_000_000, 1_000_000, 4_000_000)
+        assert find("own") == Price(1_000_000, 1_000_000, 2_000_000)
+        assert find("known") == Price(50_000, 5_000, 400_000)
+        assert (find("unknown"), find("given")) == (None, None)
+        assert services.profile("capped").max_output_tokens == 300
+        assert services.profile("own").price is None  # only RUN_BUDGET_USD needs it
+
+
+async def test_the_demo_model_is_free(here: Path) -> None:
+    async with open_services(settings_with({"fast": {"model": "m"}})) as services:
+        free = Price(0, 0, 0)
+        assert (services.find_price("default"), services.find_price("fast")) == (free, free)

@@ -7,6 +7,7 @@ import pytest
 
 from twelvefold.config import MYSQL, Settings, list_variables, masked, misspelt, unused
 from twelvefold.config.parse import url_with_password
+from twelvefold.core import Price
 from twelvefold.errors import SettingsError
 
 
@@ -238,7 +239,8 @@ def test_a_budget_in_dollars_needs_a_known_price() -> None:
 
     assert problems_of(**unknown, MAX_STEPS="x") == (
         "MAX_STEPS: 'x': use a whole number, 1 to 100000",
-        "RUN_BUDGET_USD: the price of OPENAI_MODEL 'my-own' is unknown; use RUN_BUDGET_TOKENS",
+        "RUN_BUDGET_USD: the price of OPENAI_MODEL 'my-own' is unknown; "
+        "set OPENAI_PRICE, or use RUN_BUDGET_TOKENS",
     )
     assert Settings.from_environ(unknown | {"OPENAI_MODEL": "gpt-5"}).run_budget_usd == 0.5
     assert Settings.from_environ({"RUN_BUDGET_USD": "0.5"}).model_base_url == ""
@@ -457,3 +459,16 @@ def test_a_secret_is_given_once(given: dict[str, str], problem: str) -> None:
 )
 def test_a_password_is_put_into_a_url(url: str, expected: str) -> None:
     assert url_with_password(url, "p@/s") == expected
+
+
+def test_the_price_of_the_model_is_an_object() -> None:
+    price = '{"input": 0.25, "cached": 0.025, "output": 2}'
+    unknown = {"RUN_BUDGET_USD": "0.5", "OPENAI_API_KEY": "k", "OPENAI_MODEL": "my-own"}
+
+    settings = Settings.from_environ({**unknown, "OPENAI_PRICE": price})
+
+    assert settings.openai_price == Price(250_000, 25_000, 2_000_000)
+    for wrong in ("5", "{", '{"input": 1}'):
+        (problem,) = problems_of(OPENAI_PRICE=wrong)
+        assert problem.startswith("OPENAI_PRICE: ")
+        assert "USD per million tokens" in problem

@@ -35,7 +35,7 @@ SETTINGS = """\
 All settings are environment variables. An empty variable counts as not set. For local work a file
 `.env` in the working directory is read; it never overrides the environment. `twelvefold settings`
 prints the current values with secrets masked. All invalid variables are reported together, with
-exit status 2. The standard `OTEL_*` variables are defined by OpenTelemetry.
+exit status 2. The standard `OTEL_*` variables configure [traces](../howto/traces.md).
 """
 ERRORS = """\
 The exceptions that Twelvefold raises, with the reader of each message. The errors of the API are in

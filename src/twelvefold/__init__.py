@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from twelvefold.core.fan_out import FanOut
     from twelvefold.core.waiting import Ask, Wait
     from twelvefold.errors import DuplicateRow, ToolRefused
+    from twelvefold.observe.trace_context import current_traceparent
 
 __version__ = "0.1.0"
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Transaction",
     "Wait",
     "Workflow",
+    "current_traceparent",
     "open_services",
     "tool",
 ]
@@ -79,6 +81,7 @@ _MODULES = {
     "twelvefold.core.waiting": ("Ask", "Wait"),
     "twelvefold.core.workflow": ("RejectedCall", "Workflow"),
     "twelvefold.errors": ("DuplicateRow", "ToolRefused"),
+    "twelvefold.observe.trace_context": ("current_traceparent",),
 }
 
 

@@ -5,6 +5,8 @@ TwelvefoldError
 ├── RequestError           the caller: the request is invalid
 │   ├── NotFound           … it names something that does not exist
 │   ├── InputRefused       … an image or file is invalid, or no model of the run takes it
+│   ├── InsufficientQuota  … a budget has no room for it
+│   ├── PriceUnknown       … a budget in USD covers it, and a model of the run has no price
 │   ├── InvalidAnswer      … the answer does not have the type that the question asks for
 │   ├── ConversationTooLarge … it would exceed the maximum size of a conversation
 │   └── Conflict           … it does not fit the current state; try again later
@@ -89,6 +91,26 @@ class InputRefused(RequestError):
         super().__init__(message)
         self.code = code
         self.earlier = earlier
+
+
+class InsufficientQuota(RequestError):
+    """A budget has no room for the next model call.
+
+    It renews at `renews_us`, in microseconds since 1970, which is in `renews_in_s`. `waits`: the
+    run waits until then; else it fails.
+    """
+
+    def __init__(
+        self, message: str, *, renews_us: int = 0, renews_in_s: float = 0.0, waits: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.renews_us = renews_us
+        self.renews_in_s = renews_in_s
+        self.waits = waits
+
+
+class PriceUnknown(RequestError):
+    """A budget in USD covers a run whose model has no price; the message names the setting."""
 
 
 class InvalidAnswer(RequestError):

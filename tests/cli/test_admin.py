@@ -10,6 +10,9 @@ import pytest
 from tests.admin.conftest import private_mysql
 from tests.cli.conftest import Twelvefold, child
 from twelvefold.services.store.migrate import HEAD
+from twelvefold.services.store.migrations import versions
+
+VERSIONS = Path(versions.__path__[0])
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ def test_migrate_prints_what_it_applied(
 ) -> None:
     monkeypatch.setenv("WORKFLOWS", "shop:workflow")
 
-    revisions = [f"applied {number:04}" for number in range(1, int(HEAD) + 1)]
+    revisions = [f"applied {path.name[1:5]}" for path in sorted(VERSIONS.glob("r[0-9]*.py"))]
     assert tw("migrate").lines == [*revisions, "applied workflow shop"]
     assert tw("migrate").lines == ["applied workflow shop"]
 

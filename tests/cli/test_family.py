@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.builders import asked, called, thread_of
 from tests.engine.family.stories import firm, run_boss
 from tests.engine.stage import SCHEMA, Stage
+from twelvefold.boot import SCHEMA as LEVEL
 from twelvefold.cli.family import indented, write_entry
 from twelvefold.cli.output import Style
 from twelvefold.cli.transcript import Transcript, waiting_text
@@ -12,7 +13,6 @@ from twelvefold.core.events import ChildrenStarted
 from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.core.ports import Release
 from twelvefold.core.thread import Call
-from twelvefold.engine.gate import LEVEL
 from twelvefold.engine.waiting_calls import WaitingCall
 from twelvefold.services.model.scripted import calls, says
 from twelvefold.services.store.migrate import migrate

@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.builders import asked, entries, finished, said
 from tests.cli.conftest import ModelServer, Twelvefold, child_environ

@@ -47,6 +47,7 @@ NOT_RUN = {
     "docs/howto/serve.md": 3,
     "docs/howto/simulation.md": 2,
     "docs/howto/testing.md": 2,
+    "docs/howto/traces.md": 1,
     "docs/howto/waiting.md": 1,
     "docs/twelve-factors.md": 1,
     "examples/retail/README.md": 2,

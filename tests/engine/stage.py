@@ -53,6 +53,7 @@ from twelvefold.core.ports import (
     ThreadRecord,
     Transaction,
 )
+from twelvefold.core.ports.budgets import Amount, Budget, Reservation, Used
 from twelvefold.core.tools.tool import tool
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine.commands import RunRequest, start_run, take
@@ -280,6 +281,18 @@ class TroubledStore(SQLiteStore):
         self._trouble.reach("before usage is recorded")
         await super().record_usage(lease, usage)
         self._trouble.reach("after usage is recorded")
+
+    async def reserve(self, budget: Budget, reservation: Reservation) -> Used | None:
+        self._trouble.reach("before a reservation")
+        full = await super().reserve(budget, reservation)
+        self._trouble.reach("after a reservation")
+        return full
+
+    async def settle(self, reservation: Reservation, cost: Amount) -> bool:
+        self._trouble.reach("before a settlement")
+        is_first = await super().settle(reservation, cost)
+        self._trouble.reach("after a settlement")
+        return is_first
 
     async def release(self, lease: Lease, **how: Any) -> bool:
         self._trouble.reach("before a release")

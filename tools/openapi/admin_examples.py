@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.web.schemas.admin import keys, runs
+from twelvefold.web.schemas.admin import budgets, keys, processes, runs, usage
 
 _ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
 _RUN: Mapping[str, Any] = {
@@ -27,6 +27,22 @@ _RUN: Mapping[str, Any] = {
     "background": False,
     "leased": False,
     "cancel_requested": False,
+}
+
+
+_BUDGET: Mapping[str, Any] = {
+    "id": "bud_8f14e45fceea167a5a36dedd",
+    "object": "admin.budget",
+    "scope": "principal:ann",
+    "principal": "ann",
+    "key": None,
+    "workflow": None,
+    "window": "day",
+    "over": "refuse",
+    "limit": {"tokens": 2_000_000, "usd": None},
+    "spent": {"tokens": 84_100, "usd": None},
+    "reserved": {"tokens": 17_300, "usd": None},
+    "renews_at": 1796083200.0,
 }
 
 
@@ -55,6 +71,30 @@ _KEY: Mapping[str, Any] = {
 }
 _SECRET: Mapping[str, Any] = {"secret": "tw_EXAMPLEexampleEXAMPLEexampleEXAMPLEexample01"}
 
+_PROCESS: Mapping[str, Any] = {
+    "id": "9f86d081884c7d659a2feaa0c55ad015",
+    "object": "admin.process",
+    "kind": "worker",
+    "release": "1.0.0",
+    "host": "worker-5d8c7",
+    "pid": 1,
+    "runs": 12,
+    "started_at": 1795950000.25,
+    "heartbeat_at": 1795959330.5,
+    "heartbeat_age_s": 4.2,
+}
+_USAGE: Mapping[str, Any] = {
+    "object": "admin.usage",
+    "day": "2026-11-30",
+    "workflow": None,
+    "principal": None,
+    "runs": 1200,
+    "failed": 7,
+    "input_tokens": 841000,
+    "output_tokens": 52000,
+    "cached_tokens": 310000,
+    "cost_usd": 3.71,
+}
 ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     runs.AdminRunList: listed(_RUN, next=None),
     keys.AdminKeyList: listed(_KEY),
@@ -62,4 +102,9 @@ ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     keys.AdminKeyRevoked: {"id": _KEY["id"], "object": "admin.key.deleted", "deleted": True},
     keys.CreateKey: {"name": "site", "principal": "ann", "expires_in": 7776000},
     keys.RotateKey: {"overlap": 86400},
+    processes.AdminProcessList: listed(_PROCESS),
+    usage.AdminUsageList: {"object": "list", "data": [_USAGE], "has_more": False},
+    budgets.SetBudget: {"principal": "ann", "window": "day", "tokens": 2_000_000},
+    budgets.AdminBudget: _BUDGET,
+    budgets.AdminBudgetList: listed(_BUDGET),
 }

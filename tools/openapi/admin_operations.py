@@ -1,7 +1,8 @@
 """The operations of `/v1/admin`."""
 
 from tools.openapi.operation import STRING, Json, Operation
-from twelvefold.web.schemas.admin import keys, runs
+from twelvefold.web.schemas import objects
+from twelvefold.web.schemas.admin import budgets, keys, processes, runs, usage
 
 ADMIN = "Not part of the OpenAI API. The key needs the scope `admin`."
 LIST = ("limit", "after")
@@ -34,6 +35,21 @@ FILTERS = (
         STRING,
         "The beginning of a run's or a conversation's id, or a part of the error of a failed run.",
     ),
+)
+DAY = {"type": "string", "format": "date", "example": "2026-11-30"}
+USAGE = (
+    query("from", DAY, "The first day, in UTC; by default 30 days with the last one."),
+    query("to", DAY, "The last day, in UTC; today by default. At most 366 days."),
+    query(
+        "by",
+        {
+            "type": "string",
+            "enum": ["day", "workflow", "principal", "day,workflow", "day,principal"],
+        },
+        "What the sums are by; `day` by default.",
+    ),
+    query("workflow", STRING, "Only runs of this workflow."),
+    query("principal", STRING, "Only runs of this principal."),
 )
 ADMIN_OPERATIONS = (
     Operation(
@@ -86,5 +102,50 @@ ADMIN_OPERATIONS = (
         errors=(404,),
         parameters=("key_id",),
         description=ADMIN,
+    ),
+    Operation(
+        "get",
+        "/v1/admin/workers",
+        "listWorkers",
+        "List web processes and workers, the last to start first",
+        processes.AdminProcessList,
+        description=f"{ADMIN} Each process sends a heartbeat every ten seconds.",
+    ),
+    Operation(
+        "get",
+        "/v1/admin/usage",
+        "listUsage",
+        "Sum the usage of runs that ended, by day, workflow and principal",
+        usage.AdminUsageList,
+        parameters=USAGE,
+        description=f"{ADMIN} Workers add a run about ten seconds after its end, to the day in UTC "
+        "on which it ended. Returns at most 1,000 sums.",
+    ),
+    Operation(
+        "get",
+        "/v1/admin/budgets",
+        "listBudgets",
+        "List all budgets with what was spent",
+        budgets.AdminBudgetList,
+        description=ADMIN,
+    ),
+    Operation(
+        "put",
+        "/v1/admin/budgets",
+        "setBudget",
+        "Set a budget, in place of that of the same scope and window",
+        budgets.AdminBudget,
+        body=budgets.SetBudget,
+        description=ADMIN,
+    ),
+    Operation(
+        "delete",
+        "/v1/admin/budgets/{budget_id}",
+        "removeBudget",
+        "Remove a budget",
+        objects.Deleted,
+        (404,),
+        parameters=("budget_id",),
+        description=f"{ADMIN} What was spent of it stays, for a budget that is set again.",
     ),
 )

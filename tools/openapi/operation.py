@@ -13,6 +13,7 @@ BOOLEAN, STRING = {"type": "boolean"}, {"type": "string"}
 PARAMETERS: Mapping[str, Json] = {
     "response_id": {"in": "path", "required": True, "schema": STRING},
     "conversation_id": {"in": "path", "required": True, "schema": STRING},
+    "budget_id": {"in": "path", "required": True, "schema": STRING},
     "item_id": {"in": "path", "required": True, "schema": STRING},
     "key_id": {"in": "path", "required": True, "schema": STRING},
     "model": {"in": "path", "required": True, "schema": STRING},

@@ -29,7 +29,7 @@ def setting_rows(environ: Mapping[str, str]) -> Iterator[SettingRow]:
     for name in sorted(environ):
         if name.startswith("OTEL_") and environ[name].strip():
             value = "****" if name.endswith(SECRET_SUFFIXES) else _mask_url(environ[name])
-            yield SettingRow(name, value, True, "read by OpenTelemetry")
+            yield SettingRow(name, value, True, "of OpenTelemetry, for traces")
 
 
 def _mask_url(value: str) -> str:

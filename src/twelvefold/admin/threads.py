@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from twelvefold.boot import now_us
-from twelvefold.core import Entry, Store, encode
+from twelvefold.core import Entry, FindPrice, Store, encode, no_price
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -40,11 +40,11 @@ async def classify_all(store: Store, batch_size: int = BATCH_SIZE) -> int:
     return done
 
 
-async def prune(store: Store, older_than_s: float) -> int:
+async def prune(store: Store, older_than_s: float, price: FindPrice = no_price) -> int:
     """Remove the threads whose last run ended, or began to wait, so long ago; return their number.
 
     A thread with forks stays as long as the forks do. Threads of an older release are classified
-    first.
+    first, and all runs that ended are added to the sums of usage, with these prices.
     """
     await classify_all(store)
-    return await store.prune(before_us=now_us() - round(older_than_s * 1_000_000))
+    return await store.prune(before_us=now_us() - round(older_than_s * 1_000_000), price=price)

@@ -23,7 +23,9 @@ async def open_mounted(services: Services, settings: Settings) -> AsyncIterator[
     At the end the requests in progress and their runs may take GRACE_S to the end of their step.
     """
     # Draining the service begins a limit, which does not end the other runs of the app.
-    services, stop = replace(services, exit_limit=ExitLimit()), asyncio.Event()
+    opened, stop = services, asyncio.Event()
+    services = replace(opened, exit_limit=ExitLimit())
+    services.gate.follow(opened.gate)
     async with open_service(services, settings, stop) as web, asyncio.TaskGroup() as group:
         mounted = MountedService(web)
         web.serving.set()

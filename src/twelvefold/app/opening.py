@@ -37,6 +37,8 @@ async def open_checked_services(
         models=models,
         with_model=with_model,
         resources=resources,
-    ) as services:
+    ) as opened:
+        # Before the check: the gate of these services takes what it reads.
+        services = replace(opened, exit_limit=limit or opened.exit_limit)
         await prepare(settings, services)
-        yield replace(services, exit_limit=limit or services.exit_limit)
+        yield services

@@ -29,6 +29,7 @@ from twelvefold.services.model.prices import price_of, window_of
 
 log = get_logger(__name__)
 _MAX_CONNECT_TIMEOUT_S = 10.0
+FREE = Price(0, 0, 0)
 
 
 class OpenModels(Mapping[str, Model]):
@@ -151,20 +152,48 @@ def profiles_of(settings: Settings, limits: Limits) -> dict[str, ModelProfile]:
     accepts = ALL_INPUTS
     if settings.model_base_url:
         accepts = inputs_of(settings.openai_accepts, settings.openai_api)
-    default = ModelProfile(limits.context_tokens, limits.price, accepts)
+    cap = settings.openai_max_output_tokens
+    default = ModelProfile(limits.context_tokens, limits.price, accepts, cap)
     named = {model.name: _profile(settings, model) for model in settings.models}
     return {DEFAULT_MODEL: default, **named}
 
 
 def _profile(settings: Settings, named: NamedModel) -> ModelProfile:
     is_demo = not endpoint_of(settings, named).base_url
+    # Only a budget in USD needs a price, which may have to be looked up in a large data set.
+    price = _named_price(settings, named) if settings.run_budget_usd is not None else None
     return ModelProfile(
         named.window or window_of(named.model) or DEFAULT_WINDOW_TOKENS,
-        # The demo model is free, whatever it is called.
-        None if is_demo else named.price or price_of(named.model),
+        price,
         # The demo model takes every image and file, and says that it cannot see them.
         ALL_INPUTS if is_demo else inputs_of(named.accepts, api_of(settings, named)),
+        named.max_output_tokens,
     )
+
+
+def default_price(settings: Settings) -> Price | None:
+    """Return the price of the default model, None if it is unknown or the demo model's."""
+    if not settings.model_base_url:
+        return None
+    return settings.openai_price or price_of(settings.openai_model, settings.model_base_url)
+
+
+def _named_price(settings: Settings, named: NamedModel) -> Price | None:
+    base_url = endpoint_of(settings, named).base_url
+    return named.price or price_of(named.model, base_url) if base_url else None
+
+
+def find_price(settings: Settings, name: str) -> Price | None:
+    """Return the price of a model by its name in MODELS or "default"; None if it is unknown.
+
+    The demo model is free, whatever it is called.
+    """
+    if name == DEFAULT_MODEL:
+        return default_price(settings) if settings.model_base_url else FREE
+    named = next((model for model in settings.models if model.name == name), None)
+    if named is None:  # a test's own model
+        return None
+    return _named_price(settings, named) if endpoint_of(settings, named).base_url else FREE
 
 
 def prices_of(profiles: Mapping[str, ModelProfile]) -> dict[str, Price]:

@@ -10,13 +10,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from twelvefold import __version__
 from twelvefold.boot.database import database_name, embedded_file, release_of
-from twelvefold.boot.environment import RandomIds
+from twelvefold.boot.environment import RandomIds, read_environment
 from twelvefold.boot.models import (
     OpenModels,
     check_models,
     default_endpoint,
+    default_price,
     endpoint_of,
+    find_price,
     prices_of,
     profiles_of,
     uses_default_model,
@@ -58,8 +61,9 @@ from twelvefold.services import mail as mails
 from twelvefold.services.broker import open_wake_ups
 from twelvefold.services.model.http import ModelList, list_models
 from twelvefold.services.model.named import name_fields
-from twelvefold.services.model.prices import price_of, window_of
+from twelvefold.services.model.prices import window_of
 from twelvefold.services.store import MEMORY, open_store, sqlite_path
+from twelvefold.services.traces import open_traces
 
 if TYPE_CHECKING:
     from twelvefold.services.broker.rabbitmq import RabbitMQWakeUps
@@ -130,6 +134,10 @@ async def open_services(
         renewer = _open_renewer(settings, password)
         stack.push_async_callback(renewer.close)
         wake_ups = await stack.enter_async_context(_open_wake_ups(settings))
+        traces = open_traces(store, read_environment(), __version__)
+        if traces:
+            traces.start()
+            stack.push_async_callback(traces.close)
         limits, release = _limits(settings), release_of(settings)
         profiles = profiles_of(settings, limits)
         if settings.models and settings.run_budget_usd is not None:
@@ -151,6 +159,8 @@ async def open_services(
             models=named,
             profiles=profiles,
             internal=frozenset(workflows.keys() - offered.keys()),
+            find_price=functools.partial(find_price, settings),
+            traces=traces,
         )
 
 
@@ -205,7 +215,7 @@ def _limits(settings: Settings) -> Limits:
         run_tokens=settings.run_budget_tokens,
         run_micro_usd=None if usd is None else round(usd * 1_000_000),
         # The demo model is free, whatever OPENAI_MODEL is.
-        price=price_of(model) if usd is not None and settings.model_base_url else None,
+        price=default_price(settings) if usd is not None else None,
         active_runs_per_key=settings.max_active_runs_per_key,
         active_runs_per_principal=settings.max_active_runs_per_principal,
         context_tokens=settings.openai_context_tokens or window_of(model) or DEFAULT_WINDOW_TOKENS,

@@ -14,6 +14,7 @@ from twelvefold.cli.command import DONE, FAILED, CommandContext, command, has_co
 from twelvefold.cli.output import print_json, print_table
 from twelvefold.cli.run import default_workflow
 from twelvefold.config import Settings
+from twelvefold.engine import find_prices
 from twelvefold.errors import RequestError
 from twelvefold.observe.escape import escape
 
@@ -96,7 +97,8 @@ async def doctor(context: CommandContext, *, as_json: bool) -> int:
 @command()
 async def prune(context: CommandContext, *, older_than_s: float) -> int:
     """Remove conversations that ended long ago, and old events."""
-    removed = await prune_threads(context.services.store, older_than_s)
+    services = context.services
+    removed = await prune_threads(services.store, older_than_s, await find_prices(services))
     print(f"{removed} conversations removed")
     return DONE
 

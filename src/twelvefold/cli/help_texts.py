@@ -80,6 +80,16 @@ Each workflow and principal has keys of its own. An event is kept for 30 days, s
 a run waits for it. The first delivery counts; exit status 1: the event was sent before.
   twelvefold signal payment:123 '{"amount": 12}' --workflow shop --principal ann
 """
+BUDGETS_EPILOG = """\
+A budget bounds what model calls spend in a day or a month. See docs/howto/budgets.md.
+
+examples:
+  twelvefold budgets set all --usd 50                       all runs, $50 a day
+  twelvefold budgets set principal:ann --tokens 2000000 --window month
+  twelvefold budgets set principal:ann workflow:support --usd 1 --over wait
+  twelvefold budgets remove principal:ann
+"""
+
 KEYS_EPILOG = """\
 A key acts for one principal and can read only that principal's data. Its scopes allow more:
   runs      start and continue conversations and runs, cancel them, delete them

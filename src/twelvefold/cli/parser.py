@@ -52,6 +52,8 @@ def _add_runtime_commands(commands: Commands) -> None:
     commands.add("runs", None, "list, show and control runs", _add_runs)
     commands.add("outbox", None, "list and retry mail", _add_outbox, texts.OUTBOX_EPILOG)
     commands.add("keys", None, "create, list, rotate and revoke API keys", _add_keys)
+    budgets = "set, list and remove budgets of tokens and USD"
+    commands.add("budgets", None, budgets, _add_budgets, texts.BUDGETS_EPILOG)
 
 
 def _add_admin_commands(commands: Commands) -> None:
@@ -352,6 +354,40 @@ def _add_revoke(command: Parser) -> None:
     command.add_argument("key_id", metavar="ID", help="from `keys list`")
 
 
+def _add_budgets(parser: Parser) -> None:
+    commands, budgets = Commands(parser), "twelvefold.cli.budgets"
+    set_one = "set the budget of a scope, in place of an earlier one"
+    commands.add("set", f"{budgets}:set_one", set_one, _add_budget, texts.BUDGETS_EPILOG)
+    list_all = "list all budgets and what was spent"
+    commands.add("list", f"{budgets}:list_all", list_all, _add_json)
+    commands.add("remove", f"{budgets}:remove", "remove a budget", _add_budget_to_remove)
+
+
+def _add_budget(command: Parser) -> None:
+    _add_scope(command)
+    window = "when the budget renews, in UTC; default: day"
+    command.add_argument("--window", choices=("day", "month"), default="day", help=window)
+    tokens = "maximum tokens, input and output"
+    command.add_argument("--tokens", type=_parse_tokens, metavar="N", help=tokens)
+    usd = "maximum cost; every model that is covered needs a known price"
+    command.add_argument("--usd", type=_parse_usd, metavar="X", help=usd)
+    over = "what happens to a run that finds it used up: it fails, or waits; default: refuse"
+    command.add_argument(
+        "--over", choices=("refuse", "wait"), default="refuse", dest="policy", help=over
+    )
+
+
+def _add_budget_to_remove(command: Parser) -> None:
+    _add_scope(command)
+    window = "only this one; default: both"
+    command.add_argument("--window", choices=("day", "month"), help=window)
+
+
+def _add_scope(command: Parser) -> None:
+    meaning = "all, or principal:P, key:ID, workflow:W; several together: runs with all of them"
+    command.add_argument("scope", nargs="+", metavar="SCOPE", help=meaning)
+
+
 def _add_migrate(command: Parser) -> None:
     command.add_argument("--sql", action="store_true", help="print the SQL, change nothing")
     command.add_argument(
@@ -449,3 +485,16 @@ def _parse_duration(text: str) -> float:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r}: use a number and s, m, h, d or w, as in 30d")
     return float(match[1]) * SECONDS_PER_UNIT[match[2]]
+
+
+def _parse_tokens(text: str) -> int:
+    digits = text.replace("_", "").replace(",", "")
+    if not (digits.isascii() and digits.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r}: use a number of tokens, as in 1000000")
+    return int(digits)
+
+
+def _parse_usd(text: str) -> float:
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: use an amount of dollars, as in 25 or 0.5")
+    return float(text)

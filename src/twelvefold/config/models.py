@@ -194,6 +194,14 @@ def _price(value: Any) -> "Price":
     return Price(usd["input"], usd.get("cached", usd["input"]), usd["output"])
 
 
+def price(value: str) -> "Price":
+    """Parse the price of a model from a variable. Raises ValueError."""
+    try:
+        return _price(json.loads(value))
+    except json.JSONDecodeError:
+        raise ValueError('use {"input": …, "output": …}, USD per million tokens') from None
+
+
 _PRICE_PARTS = ("input", "cached", "output")
 
 

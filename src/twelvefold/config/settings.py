@@ -5,9 +5,9 @@ The annotation of a field has its type, its parser and its description.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from twelvefold.config.models import Accepts, Api, NamedModel, named_models, with_keys
+from twelvefold.config.models import Accepts, Api, NamedModel, named_models, price, with_keys
 from twelvefold.config.parse import (
     database,
     header,
@@ -35,6 +35,9 @@ from twelvefold.config.variables import (
 )
 from twelvefold.errors import SettingsError
 from twelvefold.observe.log import LogFormat, LogLevel
+
+if TYPE_CHECKING:
+    from twelvefold.core import Price
 
 SECRET = "secret"  # noqa: S105 - marks a secret field
 BUILT_IN_WORKFLOW = "twelvefold.workflows.enrolment.workflow:workflow"
@@ -107,6 +110,12 @@ class Settings:
         int | None,
         integer(1_000),
         "context window of the model; default: that of a known model, else 128000",
+    ] = None
+    openai_price: Annotated[
+        "Price | None",
+        price,
+        'price of the model in USD per million tokens, as {"input": 0.25, "cached": 0.025, '
+        '"output": 2}; default: that of a known model',
     ] = None
     openai_accepts: Annotated[
         tuple[Accepts, ...],
@@ -401,14 +410,15 @@ def _unknown_prices(settings: Settings) -> Iterator[str]:
     from twelvefold.services.model.prices import price_of
 
     # The demo model is free.
-    if settings.model_base_url and price_of(settings.openai_model) is None:
+    url, model = settings.model_base_url, settings.openai_model
+    if url and settings.openai_price is None and price_of(model, url) is None:
         yield (
-            f"RUN_BUDGET_USD: the price of OPENAI_MODEL {settings.openai_model!r} is unknown; "
-            "use RUN_BUDGET_TOKENS"
+            f"RUN_BUDGET_USD: the price of OPENAI_MODEL {model!r} is unknown; "
+            "set OPENAI_PRICE, or use RUN_BUDGET_TOKENS"
         )
     for named in settings.models:
-        is_demo = not (named.url or settings.model_base_url)
-        if not is_demo and named.price is None and price_of(named.model) is None:
+        server = named.url or url
+        if server and named.price is None and price_of(named.model, server) is None:
             yield (
                 f"MODELS: {named.name}: price: is not set, and that of {named.model!r} is unknown; "
                 "RUN_BUDGET_USD needs it"

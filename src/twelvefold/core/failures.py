@@ -15,6 +15,7 @@ _REASONS = {
     "empty_reply": "the model sent neither text nor a tool call in every attempt",
     "invalid_output": "the model sent no output of the workflow's type in every attempt",
     "instructions": "the function that returns the workflow's instructions raised an exception",
+    "insufficient_quota": "a budget has no room for the next call of its model",
     "rejected": "the model rejected the request: it may be too long, or not allowed",
 }
 _LIMITS = {

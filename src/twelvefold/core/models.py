@@ -88,11 +88,13 @@ class ModelProfile(Struct, frozen=True):
 
     `window_tokens` is its context window. `price` is None if it is unknown or not needed.
     `accepts`: the kinds of input beside text that it takes, as `inputs_of` returns them.
+    `max_output_tokens` is the operator's limit of a reply.
     """
 
     window_tokens: int = DEFAULT_WINDOW_TOKENS
     price: Price | None = None
     accepts: frozenset[str] = frozenset()
+    max_output_tokens: int | None = None
 
 
 def check_models(workflow: str, model: object, models: object) -> None:

@@ -33,6 +33,7 @@ from twelvefold.engine.lease import (
     RenewedLease,
     Renewer,
 )
+from twelvefold.engine.pricing import find_prices
 from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import EXIT_S, ExitLimit, retry_unavailable, run_uninterrupted
 from twelvefold.engine.run_shares import RunSlot, SharesTaken
@@ -86,6 +87,7 @@ __all__ = [
     "delete_thread",
     "enqueue_run",
     "fail_run",
+    "find_prices",
     "fork_at",
     "retry_unavailable",
     "run_uninterrupted",

@@ -168,6 +168,7 @@ class Planner:
             self._ancestry(limits),
             thread.key_id,
             thread.allowed_tools,
+            caller_of(thread),
         )
         try:
             check_storable(started)
@@ -206,6 +207,12 @@ def _options_of(thread: Thread) -> RequestOptions:
 def root_of(run: RunId, thread: Thread) -> RunId:
     """Return the run that a caller started, above this one or this one itself."""
     return RunId.parse(thread.ancestry.root) if thread.ancestry else run
+
+
+def caller_of(thread: Thread) -> str:
+    """Return the `traceparent` of the request that a run began with, also of one above it."""
+    first = thread.latest[0].event
+    return first.trace if isinstance(first, RunStarted) else ""
 
 
 def may_start_children(calls: Sequence[ValidCall | RejectedCall]) -> bool:

@@ -21,15 +21,17 @@ from twelvefold.core import (
     limits_of,
 )
 from twelvefold.engine.commands import cancel_children, give_back
-from twelvefold.engine.held_run import HeldRun
+from twelvefold.engine.held_run import HeldRun, held_trace
 from twelvefold.engine.lease import LeaseRenewal
 from twelvefold.engine.measured import measured_step
 from twelvefold.engine.retry import cause_of
 from twelvefold.engine.run_driver import Outcome, RunDriver
 from twelvefold.engine.services import Services
 from twelvefold.engine.step import step
+from twelvefold.engine.traces import driven
 from twelvefold.errors import (
     CancelAsked,
+    InsufficientQuota,
     MigrationUnfinished,
     ModelRejected,
     ModelUnavailable,
@@ -61,7 +63,7 @@ async def drive(
     is still held: a caller waits for this run, so no other process may retry it first. Raises
     StaleRun if another process continues the run. Gives the run back when cancelled.
     """
-    with bind(run=str(held.run)), metrics.driven_run():
+    with bind(run=str(held.run)), metrics.driven_run(), driven(held_trace(services, held)):
         workflow = services.workflows.get(held.thread.workflow)
         if workflow is None:
             await give_back(services, held)
@@ -138,6 +140,8 @@ async def _drive_until_idle(driver: RunDriver) -> Outcome:
             return await _run_steps(driver)
     except CancelAsked:
         return await driver.end("cancelled", "cancelled")
+    except InsufficientQuota as error:
+        return await driver.stop_over_budget(error)
     except (ModelRejected, RequestError) as error:
         return await driver.end("failed", "rejected", str(error))
     except (StoreFailed, TooLarge) as error:

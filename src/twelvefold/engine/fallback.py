@@ -80,11 +80,26 @@ async def request_reply(
     (name,) = names
     request = _shortened(build(model_limits(services, name))).request
     try:
-        reply = await services.model_of(name).reply(request, listener)
+        reply = await _ask(services, held, name, request, listener)
     except (ModelUnavailable, ModelRejected) as error:
         held.unrecorded.usage += error.usage or NO_USAGE
         raise
     return _to_event(held, reply, "" if name == DEFAULT_MODEL else name)
+
+
+async def _ask(
+    services: Services, held: HeldRun, name: str, request: ModelRequest, listener: Listener
+) -> ModelReply:
+    """Return a model's reply; its cost is reserved in the budgets that cover the run, and settled.
+
+    Raises as `Model.reply` does, InsufficientQuota and PriceUnknown.
+    """
+    model = services.model_of(name)
+    if budgets := await services.budgets.covering(held.thread):
+        from twelvefold.engine.metering import Meter  # only runs under budgets need it
+
+        return await Meter(services, held, name, budgets).reply(model, request, listener)
+    return await model.reply(request, listener)
 
 
 def _shortened(compacted: CompactedRequest) -> CompactedRequest:
@@ -172,7 +187,7 @@ class _Chain:
         after_s = self.rule.after_s if others else None
         try:
             async with asyncio.timeout(after_s) as limit:
-                return await self.services.model_of(name).reply(request, self.listener)
+                return await _ask(self.services, self.held, name, request, self.listener)
         except TimeoutError as expired:
             if after_s is None or not limit.expired():
                 raise

@@ -39,6 +39,10 @@ class Gate:
         """Take the state of the database, which was read for another reason."""
         self._is_open = self._is_open or serves_only_new(schema)
 
+    def follow(self, other: "Gate") -> None:
+        """Take what the gate of other services of this process knows of the same database."""
+        self._is_open = self._is_open or other.was_open
+
     async def is_open(self) -> bool:
         """Return whether it is open. Raises StoreUnavailable."""
         now = self._monotonic()

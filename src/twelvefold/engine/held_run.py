@@ -43,6 +43,7 @@ from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.new_children import NewChild, notify_started, start_children
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
+from twelvefold.engine.traces import HeldTrace
 from twelvefold.engine.waiting_calls import needs_person
 from twelvefold.errors import StaleRun
 from twelvefold.observe import metrics
@@ -61,10 +62,16 @@ class Unrecorded:
     """The facts about a run in this process that no commit has recorded yet.
 
     `usage` of replies that were received; `outcome` of a call with an effect outside the database.
+    `model_calls` counts the model calls under budgets; with `has_lost_call` one of them may have
+    been interrupted, and is not charged yet.
+    `trace` has the spans of the run, where traces are on.
     """
 
     usage: Usage = NO_USAGE
     outcome: CallOutcome | None = None
+    model_calls: int = 0
+    has_lost_call: bool = False
+    trace: HeldTrace | None = None
 
 
 class HeldRun(msgspec.Struct, frozen=True):
@@ -97,6 +104,15 @@ class HeldRun(msgspec.Struct, frozen=True):
     @property
     def lease(self) -> Lease:
         return self.held_lease.lease
+
+
+def held_trace(services: Services, held: HeldRun) -> HeldTrace | None:
+    """Return the spans of a run that this process holds; None where traces are off."""
+    if services.traces is None:
+        return None
+    if held.unrecorded.trace is None:
+        held.unrecorded.trace = services.traces.hold(held.run, held.thread)
+    return held.unrecorded.trace
 
 
 def apply_entries(
@@ -205,6 +221,7 @@ def _build_append(
     status: RunStatus = "running",
     of_children: Usage = NO_USAGE,
 ) -> Append:
+    trace = held_trace(services, held)
     has_cost = bool(replies) or status != "running" or of_children != NO_USAGE
     return Append(
         held.lease,
@@ -218,6 +235,7 @@ def _build_append(
         parent=RunId.parse(held.thread.parent) if held.thread.parent else None,
         principal=held.thread.principal,
         workflow=held.thread.workflow,
+        traced=trace is not None and trace.is_sampled,
     )
 
 
@@ -230,6 +248,8 @@ async def catch_up(services: Services, held: HeldRun, listener: Listener) -> Hel
         if entry.position > held.thread.head and entry.run == held.run.ordinal
     ]
     total = held.unrecorded_total()
+    if trace := held_trace(services, held):
+        trace.record(missed)
     current = apply_entries(held, missed, listener)
     # The commit that recorded the reply also recorded the usage that was unrecorded before it.
     has_reply = any(isinstance(entry.event, ModelReplied) for entry in missed)
@@ -245,11 +265,16 @@ async def _append(
     timeout_s: float | None,
 ) -> HeldRun:
     tried: list[Sequence[Event]] = []
+    trace = held_trace(services, held)
     entries = await services.retry(
         lambda: _commit_once(services, held.held_lease, change, body, tried), timeout_s
     )
     held.unrecorded.outcome = None
     current = apply_entries(held, entries, listener)
+    if trace:
+        trace.record(entries)
+        if change.status != "running":
+            trace.rest(change.head + change.adds)
     _notify_parent(services, held, change)
     current = structs.replace(current, status=change.status, claimed=False)
     return current if change.usage is None else _with_usage(current, change.usage)

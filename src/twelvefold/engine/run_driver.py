@@ -18,6 +18,8 @@ from twelvefold.core import (
     RunId,
     RunStatus,
     Thread,
+    TraceExport,
+    WaitCondition,
     Workflow,
     in_doubt,
 )
@@ -27,6 +29,7 @@ from twelvefold.engine.retry import cause_of, run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     CancelAsked,
+    InsufficientQuota,
     NotFound,
     ServiceFault,
     StaleRun,
@@ -124,6 +127,27 @@ class RunDriver:
         is_known = known and known.call == call.id and not isinstance(known, OutcomeUnknown)
         return known if is_known else None
 
+    async def stop_over_budget(self, error: InsufficientQuota) -> Outcome:
+        """End a run that a budget has no room for, or let it wait until the budget renews.
+
+        A change of the budget moves the time from which any process may claim the run.
+        """
+        if not error.waits:
+            return await self.end("failed", "insufficient_quota", str(error))
+        condition = WaitCondition(error.renews_us)
+        try:
+            async with self._keep_lease():
+                self.held = await write(
+                    *(self.services, self.held, self.listener, (), "waiting"),
+                    wait=condition,
+                    error=str(error),
+                    timeout_s=self._release_s(),
+                )
+        except CancelAsked:
+            return await self.end("cancelled", "cancelled")
+        log.info("run_waits_for_budget", renews_us=error.renews_us)
+        return self._outcome(str(error))
+
     async def error_of_attempts(self) -> str:
         """Return the error of a run with too many attempts, with the last error of one of them."""
         record = await self.services.store.run(self.held.run)
@@ -173,6 +197,7 @@ class RunDriver:
 
     async def _release(self, doubtful: Call | None, error: str, counts: bool) -> bool:
         """Release the run; return whether a cancel has been requested."""
+        await self._leave_spans()
         release = self.services.store.release(
             self.held.lease,
             in_doubt=doubtful is not None,
@@ -182,6 +207,13 @@ class RunDriver:
             usage=self.held.unrecorded_total(),
         )
         return await run_uninterrupted(release, self.services.exit_limit)
+
+    async def _leave_spans(self) -> None:
+        """Let another process export the spans, if this one dies before it has."""
+        trace, head = self.held.unrecorded.trace, self.held.thread.head
+        if trace and trace.is_pending:
+            await self.services.store.add_trace_export(TraceExport(self.held.run, head))
+            trace.rest(head)
 
     async def cancel(self) -> None:
         """Cancel a run that was released: its cancel may have been left to the holder."""

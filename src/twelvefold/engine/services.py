@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol, TypeVar, runtime_checkable
 
 from twelvefold.core import (
@@ -33,6 +33,7 @@ from twelvefold.core import (
     Workflow,
     models_of,
 )
+from twelvefold.engine.budgets import BudgetBook, FindPrice, unknown
 from twelvefold.engine.gate import Gate
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.measured_model import MeasuredModel
@@ -40,6 +41,7 @@ from twelvefold.engine.resources import Resources
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
 from twelvefold.engine.run_shares import RunShares
 from twelvefold.engine.shares import RUN_BYTES
+from twelvefold.engine.traces import Traces
 from twelvefold.errors import ModelUnavailable, WorkflowError
 from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
@@ -129,7 +131,8 @@ class Services:
     `threads` caches the threads of runs that ended here.
     `profiles` has what the settings say about each model, by its name in MODELS or "default".
     `models` are those of MODELS. `internal` are the names of workflows that only other workflows
-    may start.
+    may start. `find_price` returns the price of a model by the same names, if it is known.
+    `traces` exports the spans of runs; None: traces are off.
     """
 
     store: Store
@@ -150,6 +153,8 @@ class Services:
     models: Mapping[str, Model] = field(default_factory=dict, compare=False)
     profiles: Mapping[str, ModelProfile] = field(default_factory=dict)
     internal: frozenset[str] = frozenset()
+    find_price: FindPrice = field(default=unknown, compare=False)
+    traces: Traces | None = field(default=None, compare=False)
 
     @cached_property
     def offered(self) -> Mapping[str, Workflow]:
@@ -199,6 +204,12 @@ class Services:
     def gate(self) -> Gate:
         """Whether runs may write what an older release cannot read."""
         return Gate(self.store.schema, self.monotonic)
+
+    @cached_property
+    def budgets(self) -> BudgetBook:
+        """The budgets of the database, as this process has read them."""
+        read = partial(self.retry, self.store.budgets)
+        return BudgetBook(read, self.find_price, self.monotonic)
 
     @cached_property
     def run_shares(self) -> RunShares:

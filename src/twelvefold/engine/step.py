@@ -67,6 +67,7 @@ from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
 from twelvefold.engine.waiting import end_waits, expiry_us, with_server_time
 from twelvefold.errors import StoreRefused, TooLarge
+from twelvefold.observe.trace_context import reply_context
 
 REPEATABLE = ("transactional", "workflow", *CONCURRENT_EFFECTS)
 """Effects whose calls leave nothing behind without a commit, so that they may run again."""
@@ -115,7 +116,8 @@ async def _call_model(
         return await _close(services, held, listener, (finished,), "failed")
     build = partial(build_request, held.thread, workflow, instructions=instructions)
     began = services.monotonic()
-    reply = await _request_reply(services, held, workflow, build, listener)
+    with reply_context(held.thread.head + 1):
+        reply = await _request_reply(services, held, workflow, build, listener)
     replied = _checked(workflow, with_duration(services, reply, began))
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(entry_of(held, replied))

@@ -35,6 +35,7 @@ from twelvefold.worker.search import RunSearch
 from twelvefold.worker.selection import BATCH_SIZE, RunSelector
 from twelvefold.worker.share_holds import ShareHolds
 from twelvefold.worker.turns import default_share
+from twelvefold.worker.usage import UsageCounter
 
 log = get_logger(__name__)
 POLL_S = 1.0
@@ -82,6 +83,7 @@ class Worker:
         self._listen = listen
         self._sender = _open_sender(services, mailer) if mailer else None
         self._preparation = Preparation(services, mailer)
+        self._usage = UsageCounter(services)
         self._backoff = RunBackoff(time.monotonic) if backoff is None else backoff
         self._share_holds = ShareHolds(time.monotonic)
         selector = RunSelector(
@@ -125,6 +127,7 @@ class Worker:
         log.info("worker_started", max_runs=self._max_runs, sends_mail=self._sender is not None)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._claim_runs(group, stop))]
+            tasks.append(group.create_task(self._usage.run(stop)))
             if self._sender:
                 tasks.append(group.create_task(self._sender.run(stop)))
             try:

@@ -240,4 +240,5 @@ def mail_of(message: OutboxMessage) -> Mail:
         str(body.get("subject", "")),
         str(body.get("text", "")),
         str(body.get("html", "")),
+        str(body.get("traceparent", "")),
     )

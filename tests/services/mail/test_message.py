@@ -43,6 +43,20 @@ def test_a_mail_has_its_headers_and_its_text() -> None:
     assert text_of(message, "plain") == "You are in.\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",) * 2,
+        ("", None),
+        ("00-x\r\nBcc: eve@example.org", None),
+    ],
+)
+def test_a_mail_has_the_span_of_its_call(given: str, sent: str | None) -> None:
+    message = read(mail(traceparent=given))
+
+    assert (message["traceparent"], message["Bcc"]) == (sent, None)
+
+
 def test_the_message_id_depends_on_the_mails_id_only() -> None:
     assert read(mail())["Message-ID"] == "<twelvefold.4f.7.1@academy.example>"
     assert read(mail(text="again"))["Message-ID"] == read(mail())["Message-ID"]

@@ -36,7 +36,9 @@ CREATE TABLE IF NOT EXISTS notes (
 TABLES = (
     *("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys"),
     *("twelvefold_releases", "signals", "signal_waits", "seats", "notes"),
-    *("processes", "usage_days", "usage_principals"),
+    *("budgets", "budget_periods", "budget_reservations"),
+    *("processes", "usage_days", "usage_principals", "usage_details"),
+    "trace_exports",
 )
 
 

@@ -16,13 +16,14 @@ KEYS = {
     "deltas": "thread_id",
     "outbox": "id",
     "idempotency_keys": "thread_id",
+    "trace_exports": "thread_id",
 }
 """The column of each sharded table whose first digits are the family."""
 LOOKUPS = {"idempotency_keys": ("request_key", "principal")}
 """Columns that find a row's shard through a lookup table."""
 UNSHARDED = {
     *("api_keys", "twelvefold_releases", "twelvefold_version", "twelvefold_migration_lock"),
-    *("signals", "signal_waits", "processes", "usage_days", "usage_principals"),
+    *("signals", "signal_waits", "processes", "usage_days", "usage_principals", "usage_details"),
     *("information_schema.tables", "sqlite_master"),
 }
 IN_FAMILY = "forked_from"

@@ -26,8 +26,10 @@ from twelvefold.services.store.mysql import migration_lock
 from twelvefold.services.store.sql_text import split_script
 
 TABLES = [
-    *("api_keys", "deltas", "events", "idempotency_keys", "outbox", "processes", "rate_buckets"),
-    *("run_slots", "runs", "signal_waits", "signals", "threads", "usage_days", "usage_principals"),
+    *("api_keys", "budget_periods", "budget_reservations", "budgets", "deltas", "events"),
+    *("idempotency_keys", "outbox", "processes", "rate_buckets", "run_slots", "runs"),
+    *("signal_waits", "signals", "threads", "trace_exports"),
+    *("usage_days", "usage_details", "usage_principals"),
 ]
 ALL = sorted(path.name[1:5] for path in Path(versions.__path__[0]).glob("r[0-9]*.py"))
 

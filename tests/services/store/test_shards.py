@@ -20,6 +20,7 @@ SCATTER = {
         *("waiting_runs", "queued_part", "expired_part", "due_part", "unfilled_runs"),
         *("mail_is_due", "due_messages"),
     ),
+    "Find spans to export": ("due_trace_exports",),
     "Count the queue": ("queued_runs", "queued_runs_of", "unserved_runs"),
     "Lists of an operator": ("runs", "messages", "dead_messages"),
     "The list of a principal": (
@@ -29,6 +30,9 @@ SCATTER = {
     "Follow the streams of a process": ("marks",),
     "Clear the titles of forks": ("forks",),
     "The runs below a run": ("descendants", "children", "children_of_run"),
+    "Count the usage": (
+        *("uncounted_runs", "lock_uncounted", "mark_counted", "starters", "ended_waits"),
+    ),
     "Upgrade": ("unclassified", "lock_unclassified"),
     "Prune": (
         *(
@@ -40,6 +44,7 @@ SCATTER = {
             "lock_threads",
         ),
         *("cancelled_waiting", "delete_old_requests", "delete_old_messages", "delete_runs"),
+        *("delete_old_trace_exports",),
         *("delete_events", "delete_deltas", "delete_requests", "delete_outbox"),
         *("delete_threads", "still_in_use"),
     ),

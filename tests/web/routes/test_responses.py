@@ -12,6 +12,7 @@ from tests.web.asking import NOWHERE, answer_to, approval, error, said
 from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.sdk import check_response
 from tests.web.serving import Json, Serve, Served
+from twelvefold.core.events import RunStarted
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreUnavailable
 from twelvefold.web.http.middleware import MAX_DEPTH
 
@@ -27,6 +28,24 @@ async def test_a_response_has_all_fields_that_both_specifications_require(api: S
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"] == 25
     assert (response["metadata"], response["user"]) == ({"a": "b"}, "ann")
     assert await api.settled(response["id"]) == response
+
+
+@pytest.mark.parametrize("path", ["/responses", "/chat/completions"])
+@pytest.mark.parametrize("background", [False, True])
+async def test_a_run_has_the_span_of_its_request(api: Served, path: str, background: bool) -> None:
+    span = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    is_chat = path == "/chat/completions"
+    what = {"messages": [{"role": "user", "content": "hi"}]} if is_chat else {"input": "hi"}
+    body = {"model": "shop", **what} | ({"background": background} if not is_chat else {})
+
+    answer = await api.post(path, body, headers={"traceparent": span})
+
+    assert answer.status_code == 200
+    store = api.web.services.store
+    [run] = await store.runs(limit=10)
+    first = (await store.load(run.run.thread)).entries[0].event
+    assert isinstance(first, RunStarted)
+    assert first.trace == span
 
 
 async def test_the_official_client_accepts_a_response(api: Served) -> None:

@@ -7,6 +7,7 @@
 from typing import Protocol
 
 from twelvefold.core.ids import ThreadId
+from twelvefold.core.ports.budgets import BudgetStore
 from twelvefold.core.ports.keys import DEFAULT_SCOPES, SCOPES, ApiKey, FoundKey, KeyStore
 from twelvefold.core.ports.listener import Listener, NullListener
 from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
@@ -58,6 +59,15 @@ from twelvefold.core.ports.thread_records import (
     ThreadRecord,
 )
 from twelvefold.core.ports.threads import ThreadStore
+from twelvefold.core.ports.traces import TraceExport, TraceStore
+from twelvefold.core.ports.usage import (
+    FindPrice,
+    UsageFilter,
+    UsageGroup,
+    UsageStore,
+    UsageSum,
+    no_price,
+)
 from twelvefold.core.ports.waits import SentSignal, SignalKey, WaitState, WaitStore
 from twelvefold.core.ports.wake_ups import NoSubscription, NoWakeUps, WakeUps, WakeUpSubscription
 
@@ -68,9 +78,11 @@ __all__ = [
     "ApiKey",
     "Append",
     "BlockingWait",
+    "BudgetStore",
     "CallKey",
     "Claim",
     "Delta",
+    "FindPrice",
     "FoundKey",
     "FoundRuns",
     "IdempotentRequest",
@@ -121,7 +133,13 @@ __all__ = [
     "TokenGrant",
     "ToolReadOnly",
     "ToolSpec",
+    "TraceExport",
+    "TraceStore",
     "Transaction",
+    "UsageFilter",
+    "UsageGroup",
+    "UsageStore",
+    "UsageSum",
     "WaitCondition",
     "WaitState",
     "WaitStore",
@@ -129,6 +147,7 @@ __all__ = [
     "WaitingWork",
     "WakeUpSubscription",
     "WakeUps",
+    "no_price",
     "owner_of",
 ]
 
@@ -138,6 +157,7 @@ class Store(
     ThreadStore,
     QueueStore,
     WaitStore,
+    BudgetStore,
     KeyStore,
     ShareStore,
     OutboxStore,
@@ -145,6 +165,8 @@ class Store(
     MaintenanceStore,
     StatisticsStore,
     ProcessStore,
+    UsageStore,
+    TraceStore,
     Protocol,
 ):
     """The journal, its leases and the business tables beside it, in one database.

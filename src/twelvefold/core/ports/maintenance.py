@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from twelvefold.core.ports.usage import FindPrice, no_price
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -40,14 +42,15 @@ class Release:
 class MaintenanceStore(Protocol):
     """Tasks of operators and deployments. Every method may raise StoreUnavailable."""
 
-    async def prune(self, *, before_us: int) -> int:
+    async def prune(self, *, before_us: int, price: FindPrice = no_price) -> int:
         """Delete threads whose last run and entry are older, and hidden threads of any age.
 
         Returns how many threads it deleted. A thread stays while a run of it is not over, a fork of
         it exists, a process holds one of its runs, or mail of it waits. Deletes idempotency keys
         after a day, events after 30 days unless a run waits for them, and mail without a thread a
-        day after it was sent or died. Makes claimable those runs of earlier releases that have
-        a cancel request and wait for a person.
+        day after it was sent or died. Deletes what was spent of budgets in periods that are older.
+        Makes claimable those runs of earlier releases that have a cancel request and wait for a
+        person. Runs are added to the sums of usage first, with these prices.
         """
         ...
 

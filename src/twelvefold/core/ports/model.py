@@ -1,6 +1,6 @@
 """The port of a model: one request, one reply."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -48,7 +48,8 @@ class ModelRequest:
     precedence over the settings. `hops` counts the instances that the request has passed.
     `history` are the first of the items, if earlier requests began with the same. `attempts`: how
     often the model may send it, 0 for as often as its settings say; the run has another model that
-    can be asked then.
+    can be asked then. `before_retry` is awaited before each further attempt, with the usage of all
+    failed ones; if it returns False, no other attempt is made.
     """
 
     instructions: str
@@ -58,6 +59,9 @@ class ModelRequest:
     hops: int = 0
     history: "KnownItems | None" = field(default=None, compare=False, repr=False)
     attempts: int = 0
+    before_retry: Callable[[Usage], Awaitable[bool]] | None = field(
+        default=None, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

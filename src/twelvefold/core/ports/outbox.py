@@ -70,13 +70,17 @@ class OutboxStore(Protocol):
 
 
 class Mail(Struct, frozen=True):
-    """A mail to send. `id` makes its Message-ID, so that a mail that is sent twice is one mail."""
+    """A mail to send. `id` makes its Message-ID, so that a mail that is sent twice is one mail.
+
+    `traceparent` names the span of the call that sent it, "" without traces.
+    """
 
     id: str
     to: str
     subject: str
     text: str
     html: str = ""
+    traceparent: str = ""
 
 
 class Mailer(Protocol):

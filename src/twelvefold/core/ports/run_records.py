@@ -183,7 +183,8 @@ class Append(Struct, frozen=True):
     may repeat it. `size` is the bytes of all entries up to `head`; None leaves it as it is. `wait`
     is for the status "waiting". `parent`: the run that is woken when this one ends, or, with
     `asks`, when it begins to wait for a person. `workflow` and `principal` are those of the
-    run. `cancels`: runs that get a cancel request in the same commit.
+    run. `cancels`: runs that get a cancel request in the same commit. `traced`: adds the export of
+    the run's spans, unless the status is "running".
     """
 
     lease: Lease
@@ -203,3 +204,4 @@ class Append(Struct, frozen=True):
     asks: bool = False
     workflow: str = ""
     cancels: tuple[RunId, ...] = ()
+    traced: bool = False

@@ -26,13 +26,17 @@ from twelvefold.core import (
     RunStarted,
     Thread,
     ThreadId,
+    Workflow,
     decode,
     encode,
     find_reached_limit,
     fold,
     full_sentence,
+    models_of,
     size_of,
 )
+from twelvefold.core.ports.budgets import Spender
+from twelvefold.core.trace_ids import SpanContext
 from twelvefold.engine.held_run import HeldRun, apply_entries
 from twelvefold.engine.inputs import check_attachments, check_inputs
 from twelvefold.engine.lease import new_lease_token
@@ -54,7 +58,7 @@ class RunRequest:
     `position`: where the thread must end, 0 for anywhere. With `fork` the run continues from that
     position on a new thread. `key` makes the request idempotent. `allowed_tools` are those that the
     caller's API key allows in the run and in those below it; None: all. `priority` is that of the
-    key.
+    key. `trace` is the `traceparent` of the caller's request.
     """
 
     workflow: str
@@ -67,6 +71,7 @@ class RunRequest:
     fork: bool = False
     allowed_tools: tuple[str, ...] | None = None
     priority: int = 0
+    trace: str = ""
 
 
 async def start_run(services: Services, request: RunRequest) -> HeldRun:
@@ -74,8 +79,9 @@ async def start_run(services: Services, request: RunRequest) -> HeldRun:
 
     Raises RequestError for an unknown workflow or items that cannot be stored, InputRefused,
     ConversationTooLarge, NotFound for a thread that is not the principal's, Conflict if its last
-    run is not over or it is at another position, Repeated if the request was made before, and
-    MigrationUnfinished if the workflow's entries need the gate and it is closed.
+    run is not over or it is at another position, Repeated if the request was made before,
+    InsufficientQuota and PriceUnknown for the budgets that cover it, and MigrationUnfinished if the
+    workflow's entries need the gate and it is closed.
     """
     return await _again_if_stale(services, request, _start_run)
 
@@ -132,6 +138,7 @@ async def _prepare(
     if request.allowed_tools is not None:
         await services.gate.check("a key with allowed tools")
     started = await _with_key(services, request, started)
+    await _check_budgets(services, request, workflow)
     before = await _thread_before(services, request)
     check_inputs(services, workflow, request.options, before, started.items)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
@@ -163,12 +170,31 @@ def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, i
     return event, size
 
 
+async def _check_budgets(services: Services, request: RunRequest, workflow: Workflow) -> None:
+    """Raise InsufficientQuota or PriceUnknown if a budget that covers the run refuses it."""
+    principal = request.principal
+    spender = Spender(principal.id, principal.key_id, (workflow.name,))
+    if budgets := await services.budgets.covering(spender):
+        from twelvefold.engine.budget_errors import check_budgets
+
+        names = models_of(workflow.model, request.options)
+        cap = request.options.max_output_tokens
+        await check_budgets(services, budgets, names, request.items, cap)
+
+
 async def _with_key(services: Services, request: RunRequest, started: RunStarted) -> RunStarted:
-    """Return the entry with the id of the request's API key, which older releases do not know."""
-    key_id = request.principal.key_id
-    if not key_id or not await services.gate.is_open():
+    """Return the entry with the request's API key and span, which older releases do not know."""
+    key_id, trace = request.principal.key_id, _caller_of(services, request)
+    if not (key_id or trace) or not await services.gate.is_open():
         return started
-    return structs.replace(started, key_id=key_id)
+    return structs.replace(started, key_id=key_id, trace=trace)
+
+
+def _caller_of(services: Services, request: RunRequest) -> str:
+    """Return the span that requests the run, as a `traceparent`; "" if none does."""
+    current = services.traces.caller() if services.traces else ""
+    caller = SpanContext.parse(current or request.trace)
+    return str(caller) if caller else ""
 
 
 async def _thread_before(services: Services, request: RunRequest) -> Thread:

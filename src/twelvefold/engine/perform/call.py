@@ -41,6 +41,7 @@ from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, StaleRun, StoreRefused, StoreUnavailable, ToolRefused
 from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
+from twelvefold.observe.trace_context import call_context
 
 log = get_logger(__name__)
 FAULT = (
@@ -88,7 +89,8 @@ async def run_call(
     the lease, is an OutcomeUnknown; one with a key only after `attempts` attempts.
     """
     began = services.monotonic()
-    outcome = await _run(services, lease, principal, call, db, tx, attempts)
+    with call_context(call.call.id):
+        outcome = await _run(services, lease, principal, call, db, tx, attempts)
     if isinstance(outcome, OutcomeUnknown | FanOutCall):
         return outcome
     return with_duration(services, outcome, began)

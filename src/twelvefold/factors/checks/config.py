@@ -28,6 +28,7 @@ SAMPLE_VALUES = (
     *("7", "1500", "1.5", "debug", "text", "chat", "hidden", "none", "background", "x", "x:y"),
     *("0.5", "100000", "10.0.0.1", "https://h/v1", "amqp://h", "smtp://h", "mysql://u:p@h/d"),
     *("image", "nested", '{"fast": {"url": "https://h/v1", "model": "m"}}'),
+    '{"input": 1, "output": 2}',
 )
 """Values of every kind, none of them a default. A variable gets the first that it accepts."""
 REQUIRED_WITH = {

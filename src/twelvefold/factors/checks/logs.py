@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from twelvefold.factors.checks.telemetry import check_telemetry
 from twelvefold.factors.harness import FakeModelServer, Process, Report, TestBed
 
 LINE_TIMEOUT_S = 5.0
@@ -35,6 +36,7 @@ async def check_logs(bed: TestBed, report: Report) -> None:
         await _check_closed_pipe(web, report)
         await worker.stop(signal.SIGTERM)
     _check_files(url, [web, worker], report)
+    await check_telemetry(bed, report)
 
 
 async def _start_web(bed: TestBed, settings: dict[str, str], pipe: "_Pipe") -> Process:

@@ -1,6 +1,7 @@
 """What the checks of the factors run on: test bed, processes, databases, fake servers, report."""
 
 from twelvefold.factors.harness.databases import TemporaryDatabases
+from twelvefold.factors.harness.fake_collector import FakeCollector
 from twelvefold.factors.harness.fake_model import Barrier, FakeModelServer
 from twelvefold.factors.harness.fake_smtp import FakeSMTPServer
 from twelvefold.factors.harness.machine_load import MachineLoad
@@ -17,6 +18,7 @@ __all__ = [
     "EXIT_BAD_SETTINGS",
     "EXIT_TRY_AGAIN",
     "Barrier",
+    "FakeCollector",
     "FakeModelServer",
     "FakeSMTPServer",
     "MachineLoad",

@@ -15,6 +15,7 @@ from email.utils import formatdate
 from typing import Any
 
 from twelvefold.core import Mail
+from twelvefold.core.trace_ids import SpanContext
 from twelvefold.errors import MailRejected, SettingsError
 
 # Encoded bodies, because a server may reject bytes over 127 and long lines.
@@ -86,6 +87,8 @@ def _message(mail: Mail, sender: Address, recipient: Address) -> EmailMessage:
         _one_line(str(message[name]))
     # Suppresses out-of-office replies. Source: RFC 3834, 5.
     message["Auto-Submitted"] = "auto-generated"
+    if SpanContext.parse(mail.traceparent):
+        message["traceparent"] = mail.traceparent
     message.set_content(mail.text)
     if mail.html:
         message.add_alternative(mail.html, subtype="html")

@@ -4,6 +4,7 @@ model = ScriptedModel(in_turn(calls(("enrol", {"course": "CS-101"})), says("You 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -81,7 +82,7 @@ def show_text(reply: ModelReply, listener: Listener) -> None:
 
 
 def _build_reply(request: ModelRequest, items: Sequence[Item]) -> ModelReply:
-    sent = msgspec.to_builtins(request)
+    sent = msgspec.to_builtins(replace(request, before_retry=None))
     del sent["attempts"]  # how often it may be sent is no part of it
     body = msgspec.json.encode(sent)
     request_hash = sha256(body).hexdigest()

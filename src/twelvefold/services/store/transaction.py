@@ -22,6 +22,7 @@ from twelvefold.core import (
 )
 from twelvefold.core.answers import encode_value, make_signal_key
 from twelvefold.errors import StoreRefused
+from twelvefold.observe.trace_context import current_traceparent
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
 from twelvefold.services.store.new_runs import encode_event, start_child
 from twelvefold.services.store.signals import reserve_values, send_signal, wake_receivers
@@ -115,7 +116,10 @@ class SQLTransaction(SQLReadOnly):
         return await (await self._bridge()).execute(statement, values)
 
     async def send_mail(self, to: str, subject: str, text: str, *, html: str = "") -> None:
-        body = _encode_json("mail", {"to": to, "subject": subject, "text": text, "html": html})
+        mail = {"to": to, "subject": subject, "text": text, "html": html}
+        if traceparent := current_traceparent():
+            mail["traceparent"] = traceparent
+        body = _encode_json("mail", mail)
         values = {"id": self._new_mail_id(), "thread": self._thread(), "kind": "mail", "body": body}
         self._connection.defer(self._statements["insert_outbox"], values)
 

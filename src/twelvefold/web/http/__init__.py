@@ -24,9 +24,11 @@ from twelvefold.web.http.body_budget import BodyBudget
 from twelvefold.web.http.client_address import TrustedAddresses
 from twelvefold.web.http.errors import (
     CONVERSATION_TOO_LARGE,
+    INSUFFICIENT_QUOTA,
     ApiError,
     abbreviate,
     handle_http_exception,
+    insufficient_quota,
     json_response,
     raise_invalid,
 )
@@ -52,6 +54,7 @@ from twelvefold.web.http.rate_limit import Rate, RateLimiter
 
 __all__ = [
     "CONVERSATION_TOO_LARGE",
+    "INSUFFICIENT_QUOTA",
     "SLOT",
     "AdmissionControl",
     "AdmissionMiddleware",
@@ -70,6 +73,7 @@ __all__ = [
     "check_list_parameters",
     "check_oldest_first",
     "handle_http_exception",
+    "insufficient_quota",
     "json_response",
     "list_object",
     "new_request_id",

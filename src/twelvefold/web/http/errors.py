@@ -19,8 +19,10 @@ from twelvefold.errors import (
     Conflict,
     ConversationTooLarge,
     InputRefused,
+    InsufficientQuota,
     MigrationUnfinished,
     NotFound,
+    PriceUnknown,
     RequestError,
     StaleRun,
     StepUnderWay,
@@ -28,6 +30,8 @@ from twelvefold.errors import (
 )
 
 CONVERSATION_TOO_LARGE = "conversation_too_large"
+INSUFFICIENT_QUOTA = "insufficient_quota"
+"""The code of a budget without room, also as the reason of a run's end."""
 _MAX_REPR_CHARS = 60
 _TYPES = {403: "permission_error", 429: "rate_limit_error"}
 
@@ -131,7 +135,7 @@ def api_error(error: Exception, *, may_repeat: bool) -> ApiError:
         case Conflict() | StaleRun():
             return ApiError(409, str(error), code="conflict", wait_s=1)
         case RequestError():
-            return ApiError(400, str(error))
+            return _request_error(error)
         case StepUnderWay() | MigrationUnfinished():
             return _unavailable(str(error), may_repeat)
         case StoreUnavailable():
@@ -139,6 +143,23 @@ def api_error(error: Exception, *, may_repeat: bool) -> ApiError:
         case _:
             message = "internal error; the server's log has the reason under this x-request-id"
             return ApiError(500, message, code="server_error", repeat=False)
+
+
+def _request_error(error: RequestError) -> ApiError:
+    """Return the response to a request that is invalid, or that a budget refuses."""
+    match error:
+        case InsufficientQuota():
+            return insufficient_quota(str(error), error.renews_in_s)
+        case PriceUnknown():
+            return ApiError(400, str(error), code="price_unknown")
+        case _:
+            return ApiError(400, str(error))
+
+
+def insufficient_quota(message: str, wait_s: float | None = None) -> ApiError:
+    """Return the error of a budget without room, in the form of OpenAI's API."""
+    code = INSUFFICIENT_QUOTA
+    return ApiError(429, message, code=code, type=code, wait_s=wait_s, repeat=False)
 
 
 def _unavailable(message: str, may_repeat: bool) -> ApiError:

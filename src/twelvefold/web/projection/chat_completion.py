@@ -5,7 +5,7 @@ Source: the `chat.completion` and `chat.completion.chunk` objects of the OpenAI 
 
 from collections.abc import Iterator, Sequence
 
-from twelvefold.web.http import ApiError
+from twelvefold.web.http import INSUFFICIENT_QUOTA, ApiError, insufficient_quota
 from twelvefold.web.projection.stop_sequences import StopFilter, cut_at_stop
 from twelvefold.web.schemas import QUESTION, Json
 
@@ -25,6 +25,14 @@ def error_of(response: Json) -> str:
     if status in ("queued", "in_progress"):
         return "this server cannot follow the turn to its end"
     return str((response["error"] or {}).get("message") or f"the run was {status}")
+
+
+def failure_of(response: Json) -> ApiError:
+    """Return the error of a response that is over and has no answer."""
+    message = error_of(response)
+    if (response["error"] or {}).get("code") == INSUFFICIENT_QUOTA:
+        return insufficient_quota(message)
+    return ApiError(500, message, code="server_error", repeat=False)
 
 
 def find_person_needed(response: Json) -> str:
@@ -193,8 +201,8 @@ class Chunks:
 
     def last(self, response: Json) -> Iterator[Json]:
         """Yield the last chunks of the stream."""
-        if error := error_of(response):
-            yield ApiError(500, error, code="server_error").body
+        if error_of(response):
+            yield failure_of(response).body
             return
         stopped = self._text.stopped
         needed = find_person_needed(response)

@@ -21,6 +21,7 @@ from twelvefold.core import (
     is_empty,
     media_of,
 )
+from twelvefold.web.http import INSUFFICIENT_QUOTA
 from twelvefold.web.ids import ResponseId, conversation_id, message_id
 from twelvefold.web.schemas import (
     InputFiles,
@@ -109,15 +110,17 @@ def _result(state: ResponseState) -> Json:
         "created_at": state.created_at_us // 1_000_000,
         "completed_at": state.ended_at_us // 1_000_000 if status == "completed" else None,
         "status": status,
-        "error": _error(state.error) if state.error else None,
+        "error": _error(state) if state.error else None,
         "incomplete_details": _incomplete(state.reason) if status == "incomplete" else None,
         "usage": _usage(state.usage) if over else None,
     }
 
 
-def _error(message: str) -> Json:
-    # The code is of a closed enumeration; the AI SDK's parser requires `type` and `param`.
-    return {"code": "server_error", "message": message, "type": "server_error", "param": None}
+def _error(state: ResponseState) -> Json:
+    # The code is of a closed enumeration; the AI SDK's parser requires `type` and `param`. OpenAI's
+    # own server ends a response with this code, too, and its clients know it.
+    code = INSUFFICIENT_QUOTA if state.reason == INSUFFICIENT_QUOTA else "server_error"
+    return {"code": code, "message": state.error, "type": code, "param": None}
 
 
 def _incomplete(reason: str) -> Json:

@@ -16,6 +16,7 @@ from twelvefold.web.projection.chat_completion import (
     Chunks,
     completion,
     error_of,
+    failure_of,
     find_person_needed,
 )
 from twelvefold.web.routes import for_caller, offered_to
@@ -42,7 +43,7 @@ async def create(request: Request) -> Response:
     response = started.reader.projection.response()
     error = error_of(response)
     if error and started.reader.over:
-        raise ApiError(500, error, code="server_error", repeat=False)
+        raise failure_of(response)
     if error:
         # A request with the same key continues the turn; without a key it would start another one.
         raise ApiError(503, error, code="server_error", repeat=turn.key is not None)

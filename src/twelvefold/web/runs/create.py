@@ -222,6 +222,7 @@ def _run_request(principal: Principal, request: TurnRequest, target: ThreadTarge
         fork=target.fork,
         allowed_tools=request.allowed_tools,
         priority=request.priority,
+        trace=request.trace,
     )
 
 

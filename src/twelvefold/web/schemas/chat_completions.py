@@ -202,6 +202,7 @@ def parse_chat(
         stream,
         key=parse_idempotency_key(headers, "chat/completions", body),
         items_at="messages",
+        trace=headers.get("traceparent", ""),
     )
     with_usage = created.stream_options is not None and bool(created.stream_options.include_usage)
     return ChatRequest(turn, with_usage)

@@ -167,7 +167,8 @@ class TurnRequest:
 
     `items_at` is the parameter of the items. `given` has the names of the body's parameters,
     null ones included: an answer to an approval changes those options alone. `allowed_tools` are
-    those that the API key allows; None: all. `priority` is that of the key.
+    those that the API key allows; None: all. `priority` is that of the key. `trace` is the header
+    `traceparent`.
     """
 
     workflow: Workflow
@@ -182,6 +183,7 @@ class TurnRequest:
     given: frozenset[str] = field(default=frozenset(), compare=False)
     allowed_tools: tuple[str, ...] | None = None
     priority: int = 0
+    trace: str = ""
 
 
 AcceptedInputs = Callable[[str, str], Choices]
@@ -219,6 +221,7 @@ def parse_turn(
         _conversation(created.conversation),
         parse_idempotency_key(headers, "responses", body),
         given=frozenset(body),
+        trace=headers.get("traceparent", ""),
     )
 
 

@@ -15,6 +15,7 @@ from tests.services.model.mock_server import MockServer, answers, refuses, strea
 from tests.services.model.streams import FakeReply, chat_events, responses_events
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelUnavailable
+from twelvefold.observe.trace_context import TRACEPARENT
 from twelvefold.services.model import open_model
 from twelvefold.services.model.http import NO_PROXIES, Endpoint, ModelList, Proxies, list_models
 from twelvefold.services.model.items import message
@@ -296,6 +297,18 @@ async def test_additional_headers_are_sent_with_every_request(server: MockServer
         assert (found["api-key"], found["openai-organization"]) == ("abc", "org-1")
         assert found["user-agent"] == "mine"
     assert "authorization" not in sent
+
+
+async def test_each_request_has_the_span_that_it_belongs_to(server: MockServer) -> None:
+    async with ProxyServer(server.port) as proxy:
+        for proxies in (NO_PROXIES, Proxies(http=proxy.url)):
+            for span in ("00-a-b-01", "00-c-d-01", ""):
+                server.will(HI)
+                token = TRACEPARENT.set(span)
+                await reply_of(server.url, proxies=proxies)
+                TRACEPARENT.reset(token)
+
+                assert server.calls[-1].headers.get("traceparent", "") == span
 
 
 async def test_the_operators_header_replaces_ours(server: MockServer) -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.services.model.builders import RecordingListener, fast_settings, model_request
-from tests.services.model.mock_server import Behaviour, MockServer, refuses, stalls
+from tests.services.model.mock_server import Behaviour, MockServer, cuts, refuses, stalls
 from tests.services.model.streams import FakeReply, chat_events, responses_events
+from twelvefold.core import Usage
 from twelvefold.errors import ModelRejected, ModelTooLarge, ModelUnavailable
 from twelvefold.services.model.openai import Api, OpenAIModel
 
@@ -124,3 +125,49 @@ async def test_a_reply_that_is_cancelled_before_anything_was_sent_has_no_usage()
         await model.close()
 
     assert cancelled.value.__cause__ is None
+
+
+# --- requests whose caller decides about each further attempt ------------------------------------
+
+
+@pytest.mark.parametrize(("allowed", "calls"), [(0, 1), (2, 3), (9, 6)])
+async def test_the_caller_is_asked_before_each_further_attempt(
+    server: MockServer, allowed: int, calls: int
+) -> None:
+    lost: list[Usage] = []
+
+    async def before_retry(usage: Usage) -> bool:
+        lost.append(usage)
+        return len(lost) <= allowed
+
+    server.will(refuses(503))
+    model = OpenAIModel(fast_settings(server.url))
+    request = replace(model_request(), before_retry=before_retry)
+    with pytest.raises(ModelUnavailable):
+        await model.reply(request, RecordingListener())
+    await model.close()
+
+    assert len(server.calls) == calls
+    assert lost == [Usage()] * min(allowed + 1, 5)
+
+
+async def test_without_another_attempt_there_is_no_probe_and_the_usage_is_reported(
+    server: MockServer,
+) -> None:
+    lost: list[Usage] = []
+
+    async def before_retry(usage: Usage) -> bool:
+        lost.append(usage)
+        return False
+
+    events = responses_events(FakeReply("Hello, you there."))
+    server.will(cuts(events[: len(events) // 2]))
+    model = OpenAIModel(fast_settings(server.url))
+    request = replace(model_request(), before_retry=before_retry)
+    with pytest.raises(ModelUnavailable) as raised:
+        await model.reply(request, RecordingListener())
+    await model.close()
+
+    assert len(server.calls) == 1
+    assert raised.value.usage == lost[0]
+    assert lost[0].estimated

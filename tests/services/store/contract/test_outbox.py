@@ -8,8 +8,10 @@ from tests.builders import finished
 from tests.services.store.builders import FAR_US, LONG_S, leased, rows
 from twelvefold.core.ports import Append, OutboxMessage, Store
 from twelvefold.errors import Conflict, NotFound
+from twelvefold.observe.trace_context import TRACEPARENT
 from twelvefold.services.store.sql.outbox import BATCH_SIZE
 from twelvefold.services.store.sql.store import SQLStore
+from twelvefold.worker.outbox import mail_of
 
 SHORT_S = 0.05
 BACKLOG = 3_000
@@ -43,6 +45,14 @@ async def test_a_new_message_is_due(store: Store, rival: Store) -> None:
     assert message == OutboxMessage(
         f"{thread}.2.1", thread, "mail", body, 0, message.due_at_us, None, None, ""
     )
+
+
+async def test_a_message_has_the_span_of_the_call_that_sent_it(store: Store) -> None:
+    token = TRACEPARENT.set("00-a-b-01")
+    (message,) = await mailed(store)
+    TRACEPARENT.reset(token)
+
+    assert mail_of(message).traceparent == "00-a-b-01"
 
 
 async def test_due_messages_are_oldest_first(store: Store) -> None:

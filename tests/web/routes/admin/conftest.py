@@ -28,5 +28,5 @@ async def site(serve: Serve) -> Site:
     await store.add_key(api_key(OTHER, "bob", "key-2"))
     await store.add_key(api_key(OPERATOR, "olga", "key-3", ("admin",)))
     for one in (ann, bob, ops):
-        await one.get("/models")  # the process notices that there are keys
+        await one.get("/models")  # with a key, so that each process sees that there are keys
     return Site(ann, bob, ops)

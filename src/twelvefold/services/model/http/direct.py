@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import quote, urlsplit
 
+from twelvefold.observe.trace_context import current_traceparent
 from twelvefold.services.model.http.connection import Connection
 from twelvefold.services.model.http.connection_errors import (
     ServerUnreachable,
@@ -50,7 +51,7 @@ class DirectTransport:
     ) -> AsyncIterator["DirectResponse"]:
         """Send a request to a path below the base URL."""
         try:
-            head = self._head(method, path, headers)
+            head = _with_trace(self._head(method, path, headers))
             pool = self._pool or self._open()
         except ValueError:
             raise invalid_address(self._endpoint) from None
@@ -132,6 +133,12 @@ def encode_head(method: str, endpoint: Endpoint, path: str, headers: Mapping[str
     if any(map(_BREAKS_HEADER, lines)):
         raise ValueError("a line break in a header")
     return "\r\n".join((f"{method} {target} HTTP/1.1", *lines, "")).encode()
+
+
+def _with_trace(head: bytes) -> bytes:
+    """Return the head with the span that the request belongs to; each request has another."""
+    traceparent = current_traceparent()
+    return b"%straceparent: %s\r\n" % (head, traceparent.encode()) if traceparent else head
 
 
 def _with_body(head: bytes, body: bytes | None) -> bytes:

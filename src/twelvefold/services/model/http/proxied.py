@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from twelvefold.observe.trace_context import current_traceparent
 from twelvefold.services.model.http.connection_errors import (
     ServerUnreachable,
     certificate_error,
@@ -67,6 +68,8 @@ class ProxiedTransport:
         import aiohttp
 
         session = self._session or self._open()
+        if traceparent := current_traceparent():
+            headers = {**headers, "traceparent": traceparent}
         try:
             return await session.request(
                 method,

@@ -1,6 +1,6 @@
 """One request to the server and its attempts, with the usage of each failed attempt."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from twelvefold.core import ModelReply, ModelRequest, Usage
@@ -11,6 +11,7 @@ from twelvefold.services.model.openai.decoding import with_estimates
 from twelvefold.services.model.openai.encoding import OptionalPart
 from twelvefold.services.model.openai.failures import SuspectedRequestError
 
+BeforeRetry = Callable[[Usage], Awaitable[bool]]
 PROBE_TOKENS = 16
 PROBE = ModelRequest(
     "",
@@ -29,7 +30,7 @@ class PendingRequest:
     `lost_usage` is the usage of the failed attempts. `only_status_500`: every attempt so far got
     HTTP 500, which may mean that the server fails on this request only. `max_attempts` is the limit
     of a request that another model can answer, 0 for that of the settings. `current` is the attempt
-    whose usage is not part of `lost_usage` yet.
+    whose usage is not part of `lost_usage` yet. `before_retry` is that of the ModelRequest.
     """
 
     body: bytes
@@ -41,6 +42,7 @@ class PendingRequest:
     attempts: int = 0
     only_status_500: bool = True
     current: "Attempt | None" = None
+    before_retry: BeforeRetry | None = None
 
     def cancellation_cause(self) -> ServiceFault | None:
         """Return the cause of a cancellation, with the usage so far; None if there is none."""
@@ -61,6 +63,12 @@ class PendingRequest:
         """Return whether another attempt would get the same error."""
         is_suspected = isinstance(fault, SuspectedRequestError)
         return is_suspected and self.attempts >= _ATTEMPTS_IF_SUSPECTED
+
+    async def may_retry(self) -> bool:
+        """Return whether the caller allows another attempt; without one there is no probe, too."""
+        is_allowed = self.before_retry is None or await self.before_retry(self.lost_usage)
+        self.only_status_500 = self.only_status_500 and is_allowed
+        return is_allowed
 
     def with_total_usage(self, attempt: "Attempt", reply: ModelReply) -> ModelReply:
         """Return the reply with estimates for missing usage, and the usage of failed attempts."""

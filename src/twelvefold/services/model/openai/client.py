@@ -134,7 +134,10 @@ class OpenAIModel:
         if omitted:
             optional = tuple(part for part in optional if part not in omitted)
         headers = {HOPS_HEADER: str(request.hops + 1)}
-        return PendingRequest(body, headers, optional, names, lost_usage, request.attempts)
+        return PendingRequest(
+            *(body, headers, optional, names, lost_usage, request.attempts),
+            before_retry=request.before_retry,
+        )
 
     async def _send_with_retries(self, pending: PendingRequest, listener: Listener) -> ModelReply:
         try:
@@ -241,7 +244,7 @@ class OpenAIModel:
         """Return the delay before the next attempt. Raises ServiceFault if there is none."""
         if pending.will_fail_again(fault):
             raise pending.with_lost_usage(self._rejected(fault)) from None
-        if self._is_last_attempt(fault, pending):
+        if self._is_last_attempt(fault, pending) or not await pending.may_retry():
             raise pending.with_lost_usage(await self._final_error(fault, pending)) from None
         if fault.retry_after_s is not None:
             return fault.retry_after_s

@@ -44,6 +44,7 @@ WORDS = {
     "by_workflow": "FORCE INDEX (runs_by_workflow)",
     "by_principal": "FORCE INDEX (runs_by_principal)",
     "by_deleted": "FORCE INDEX (threads_deleted)",
+    "by_uncounted": "FORCE INDEX (runs_uncounted)",
     "by_key": "FORCE INDEX (PRIMARY)",
     "by_origin": "FORCE INDEX (threads_forked_from)",
     "by_thread": "FORCE INDEX (outbox_thread)",

@@ -15,6 +15,36 @@ INSERT INTO processes (id, kind, release_id, host, pid, runs, started_at, heartb
 VALUES (:id, :kind, :release, :host, :pid, :runs, {now_us}, {now_us})
     ON DUPLICATE KEY UPDATE heartbeat_at = {now_us}, runs = :runs
 
+-- add_usage_of_day: adds the sum of some runs
+INSERT INTO usage_days (day, workflow, runs, failed, input_tokens, output_tokens, cached_tokens, micro_usd)
+VALUES (:day, :workflow, :runs, :failed, :input_tokens, :output_tokens, :cached_tokens, :micro_usd)
+    ON DUPLICATE KEY UPDATE
+       runs = runs + :runs, failed = failed + :failed, input_tokens = input_tokens + :input_tokens,
+       output_tokens = output_tokens + :output_tokens, cached_tokens = cached_tokens + :cached_tokens,
+       micro_usd = COALESCE(micro_usd + COALESCE(:micro_usd, 0), :micro_usd)
+
+-- add_usage_of_principal: as `add_usage_of_day`
+INSERT INTO usage_principals (day, principal, runs, failed, input_tokens, output_tokens, cached_tokens, micro_usd)
+VALUES (:day, :principal, :runs, :failed, :input_tokens, :output_tokens, :cached_tokens, :micro_usd)
+    ON DUPLICATE KEY UPDATE
+       runs = runs + :runs, failed = failed + :failed, input_tokens = input_tokens + :input_tokens,
+       output_tokens = output_tokens + :output_tokens, cached_tokens = cached_tokens + :cached_tokens,
+       micro_usd = COALESCE(micro_usd + COALESCE(:micro_usd, 0), :micro_usd)
+
+-- add_usage_detail: as `add_usage_of_day`
+INSERT INTO usage_details (workflow, day, principal, runs, failed, input_tokens, output_tokens, cached_tokens, micro_usd)
+VALUES (:workflow, :day, :principal, :runs, :failed, :input_tokens, :output_tokens, :cached_tokens, :micro_usd)
+    ON DUPLICATE KEY UPDATE
+       runs = runs + :runs, failed = failed + :failed, input_tokens = input_tokens + :input_tokens,
+       output_tokens = output_tokens + :output_tokens, cached_tokens = cached_tokens + :cached_tokens,
+       micro_usd = COALESCE(micro_usd + COALESCE(:micro_usd, 0), :micro_usd)
+
 -- version_table: 0 rows mean that no migration has run
 SELECT table_name AS name FROM information_schema.tables
  WHERE table_schema = DATABASE() AND table_name = 'twelvefold_version'
+
+-- add_trace_export: the spans of a run up to a position; a repetition changes nothing. The process that
+-- adds it has a minute to export them
+INSERT INTO trace_exports (thread_id, ordinal, position, created_at, due_at)
+VALUES (:thread, :ordinal, :position, {now_us}, {now_us} + 60000000)
+    ON DUPLICATE KEY UPDATE ordinal = ordinal

@@ -23,14 +23,15 @@ SELECT id, head, head - COALESCE(forked_at, 0) AS entries, COALESCE(size, 0) AS 
 -- kept_threads: a row `keep` for each reason to keep one of the threads, and a row for each statement
 -- that has rows of them to delete. A thread that was not deleted is kept if a run or the last entry is
 -- newer than :before_us, or a run is not over. Any thread is kept if another one was
--- forked from it, a run of a thread that is left has started its own run, a process holds a run of it, or mail of it has not been sent. Each part reads a range of
+-- forked from it, the usage of a run is not counted, a run of a thread that is left has started its own run, a process holds a run of it, or mail of it has not been sent. Each part reads a range of
 -- one index; a count per thread takes four times as long. A part that reads a column outside its index
 -- cannot become a scan of that whole index
 SELECT 'keep' AS part, r.thread_id AS id
   FROM runs r {by_key} {straight_join} threads d {by_key} ON d.id = r.thread_id
  WHERE r.thread_id IN (:threads)
-   AND (r.lease_until > {now_us} OR r.finished_at >= :before_us OR r.finished_at IS NULL)
-   AND (r.lease_until > {now_us} OR d.deleted_at IS NULL)
+   AND (r.lease_until > {now_us} OR r.finished_at >= :before_us OR r.finished_at IS NULL OR r.counted IS NULL)
+   AND (r.lease_until > {now_us} OR d.deleted_at IS NULL
+        OR (r.finished_at IS NOT NULL AND r.counted IS NULL))
 UNION ALL
 SELECT 'keep' AS part, t.id
   FROM threads t {by_key} {straight_join} events e {by_key} ON e.thread_id = t.id AND e.position = t.head
@@ -78,6 +79,9 @@ DELETE FROM idempotency_keys WHERE created_at <= {now_us} - 86400000000 {at_most
 -- delete_old_messages: sent or dead messages without a thread
 DELETE FROM outbox
  WHERE thread_id = '' AND (sent_at < :before_us OR dead_at < :before_us) {at_most}
+
+-- delete_old_trace_exports: no process with traces has exported these spans
+DELETE FROM trace_exports WHERE created_at < :before_us {at_most}
 
 -- delete_old_signals: events of 30 days ago that no run in progress waits for
 DELETE FROM signals

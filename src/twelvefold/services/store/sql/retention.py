@@ -10,10 +10,11 @@ has moved, its deletions leave out rows that must stay, and a remaining row roll
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from twelvefold.core import Row
+from twelvefold.core import FindPrice, Row, no_price
 from twelvefold.services.store.connection import Connection
-from twelvefold.services.store.sql.base import MAX_LIST, SECOND_US, Database, in_batches
+from twelvefold.services.store.sql.base import MAX_LIST, SECOND_US, in_batches
 from twelvefold.services.store.sql.ranges import IdRange, in_ranges, ranges_of, single_ranges
+from twelvefold.services.store.sql.usage import UsageSums
 
 RANGE_SIZE = 300
 """Threads of one page whose ids follow each other. They have at most half as many ranges."""
@@ -27,6 +28,7 @@ CLOCK_SKEW_US = 3_600 * SECOND_US
 _MAX_MS = 0xFFFF_FFFF_FFFF
 _WITHOUT_THREAD = (
     *("delete_old_requests", "delete_old_messages", "delete_old_signals"),
+    *("delete_old_reservations", "delete_old_periods", "delete_old_trace_exports"),
     "remove_silent_processes",
 )
 _RARE = ("delete_deltas", "delete_requests", "delete_signal_waits", "delete_outbox")
@@ -98,10 +100,12 @@ class _Page:
         return (_Page(dict(batch)) for batch in in_batches(self.threads.items()))
 
 
-class Retention(Database):
+class Retention(UsageSums):
     """Implements `prune` of `twelvefold.core.ports.MaintenanceStore`."""
 
-    async def prune(self, *, before_us: int) -> int:
+    async def prune(self, *, before_us: int, price: FindPrice = no_price) -> int:
+        while await self.count_usage(price):
+            pass  # a run that is not counted keeps its thread
         await self._requeue_cancelled()
         for name in _WITHOUT_THREAD:
             while await self._execute(name, before_us=before_us):

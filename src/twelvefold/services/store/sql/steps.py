@@ -18,6 +18,7 @@ from twelvefold.errors import (
 from twelvefold.services.store.connection import Connection, as_failed, own_statement
 from twelvefold.services.store.sql.base import SECOND_US, run_key
 from twelvefold.services.store.sql.runs import IdempotentRequests, encode_usage, request_values
+from twelvefold.services.store.sql.traces import trace_values
 from twelvefold.services.store.sql.transactions import Transactions
 from twelvefold.services.store.transaction import SQLStepTransaction
 
@@ -96,6 +97,9 @@ class Steps(Transactions, IdempotentRequests):
             db.defer(self._sql["wake"], run_key(change.parent))
         for run in change.cancels:
             db.defer(self._sql["ask_cancel"], run_key(run))
+        if change.traced and change.status != "running":
+            export = trace_values(change.lease.run, change.head + change.adds)
+            db.defer(self._sql["add_trace_export"], export)
         is_long = took_s > min(LONG_STEP_S, change.lease_s * LONG_STEP_SHARE)
         if change.status == "running" and is_long:
             # Renewals wait behind the fence, and so do processes that find the lease expired.

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+from twelvefold.services.store.sql.budgets import Budgets
 from twelvefold.services.store.sql.keys import Keys
 from twelvefold.services.store.sql.operations import Operations
 from twelvefold.services.store.sql.outbox import Outbox
@@ -13,6 +14,7 @@ from twelvefold.services.store.sql.runs import Runs
 from twelvefold.services.store.sql.shares import Shares
 from twelvefold.services.store.sql.statistics import Statistics
 from twelvefold.services.store.sql.steps import Steps
+from twelvefold.services.store.sql.traces import Traces
 from twelvefold.services.store.sql.waits import Waits
 
 
@@ -20,6 +22,7 @@ class SQLStore(
     Steps,
     Runs,
     Waits,
+    Budgets,
     Keys,
     Shares,
     Outbox,
@@ -29,6 +32,7 @@ class SQLStore(
     Processes,
     Statistics,
     Operations,
+    Traces,
 ):
     """Implements `twelvefold.core.ports.Store`.
 

@@ -19,6 +19,7 @@ WORDS = {
     "by_workflow": "INDEXED BY runs_by_workflow",
     "by_principal": "INDEXED BY runs_by_principal",
     "by_deleted": "INDEXED BY threads_deleted",
+    "by_uncounted": "INDEXED BY runs_uncounted",
     "by_key": "",
     "by_origin": "",
     "by_thread": "",

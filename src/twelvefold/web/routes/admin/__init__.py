@@ -2,6 +2,12 @@
 
 from starlette.routing import BaseRoute
 
-from twelvefold.web.routes.admin import keys, runs
+from twelvefold.web.routes.admin import budgets, keys, runs, usage, workers
 
-ROUTES: list[BaseRoute] = [*runs.ROUTES, *keys.ROUTES]
+ROUTES: list[BaseRoute] = [
+    *runs.ROUTES,
+    *keys.ROUTES,
+    *budgets.ROUTES,
+    *workers.ROUTES,
+    *usage.ROUTES,
+]

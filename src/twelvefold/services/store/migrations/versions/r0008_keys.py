@@ -23,7 +23,7 @@ from twelvefold.services.store.migrations.ddl import (
 )
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 TABLES = (
     """

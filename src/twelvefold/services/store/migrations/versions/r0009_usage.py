@@ -1,8 +1,8 @@
 """Processes with their heartbeats, usage by day, and indexes for the list of runs.
 
-`processes` has a row for each web process and worker. `usage_days` and `usage_principals` have sums
-over runs that ended, by day and workflow, and by principal too. `runs.counted` is 1 once a run is
-part of these sums, NULL before.
+`processes` has a row for each web process and worker. The tables of usage have sums over runs that
+ended: `usage_days` by day and workflow, `usage_principals` by day and principal, `usage_details` by
+all three. `runs.counted` is 1 once a run is part of these sums, NULL before.
 """
 
 from alembic import op
@@ -49,14 +49,27 @@ TABLES = (
     CREATE TABLE IF NOT EXISTS usage_principals (
       day {word} NOT NULL,
       principal {name} NOT NULL,
-      workflow {name} NOT NULL,
       runs BIGINT NOT NULL,
       failed BIGINT NOT NULL,
       input_tokens BIGINT NOT NULL,
       output_tokens BIGINT NOT NULL,
       cached_tokens BIGINT NOT NULL,
       micro_usd BIGINT NULL,
-      PRIMARY KEY (day, principal, workflow){usage_principals_indexes}
+      PRIMARY KEY (day, principal){usage_principals_indexes}
+    ) {table}
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS usage_details (
+      day {word} NOT NULL,
+      workflow {name} NOT NULL,
+      principal {name} NOT NULL,
+      runs BIGINT NOT NULL,
+      failed BIGINT NOT NULL,
+      input_tokens BIGINT NOT NULL,
+      output_tokens BIGINT NOT NULL,
+      cached_tokens BIGINT NOT NULL,
+      micro_usd BIGINT NULL,
+      PRIMARY KEY (workflow, day, principal){usage_details_indexes}
     ) {table}
     """,
 )
@@ -64,6 +77,7 @@ INDEXES: dict[str, dict[str, str]] = {
     "processes": {},
     "usage_days": {},
     "usage_principals": {"usage_of_principal": "principal, day"},
+    "usage_details": {"usage_details_of_principal": "principal, day"},
 }
 NEW_INDEXES = {
     "runs_by_status": "status, created_at, thread_id, ordinal, workflow, principal",

@@ -1,0 +1,79 @@
+"""`/v1/admin/budgets`: what runs may spend, and what they have spent."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from twelvefold.core.ports.budgets import Amount, Budget, BudgetScope
+from twelvefold.engine.commands.budgets import BudgetState, list_budgets, set_budget
+from twelvefold.web.http import (
+    check_list_parameters,
+    json_response,
+    list_object,
+    require_admin,
+)
+from twelvefold.web.schemas import Json, read_body
+from twelvefold.web.schemas.admin.budgets import SetBudget
+from twelvefold.web.state import web_of
+
+MICRO = 1_000_000
+
+
+async def list_all(request: Request) -> Response:
+    """`GET /v1/admin/budgets`: all budgets, by scope, with what was spent."""
+    require_admin(request)
+    check_list_parameters(request.query_params)
+    states = await list_budgets(web_of(request).services)
+    return json_response(list_object([_budget(one) for one in states], has_more=False))
+
+
+async def put(request: Request) -> Response:
+    """`PUT /v1/admin/budgets`: add a budget, or replace that of the same scope and window."""
+    require_admin(request)
+    services, body = web_of(request).services, await read_body(request, SetBudget)
+    scope = BudgetScope(body.principal or "", body.key or "", body.workflow or "")
+    micro_usd = None if body.usd is None else round(body.usd * MICRO)
+    budget = Budget(scope, body.window, body.tokens, micro_usd, body.over)
+    await set_budget(services, budget)
+    states = await list_budgets(services)
+    return json_response(next(_budget(one) for one in states if one.budget.id == budget.id))
+
+
+async def remove(request: Request) -> Response:
+    """`DELETE /v1/admin/budgets/{budget_id}`."""
+    require_admin(request)
+    id = request.path_params["budget_id"]
+    await web_of(request).services.store.remove_budget(id)
+    return json_response({"id": id, "object": "admin.budget.deleted", "deleted": True})
+
+
+def _budget(state: BudgetState) -> Json:
+    budget, scope = state.budget, state.budget.scope
+    return {
+        "id": budget.id,
+        "object": "admin.budget",
+        "scope": str(scope),
+        "principal": scope.principal or None,
+        "key": scope.key or None,
+        "workflow": scope.workflow or None,
+        "window": budget.window,
+        "over": budget.policy,
+        "limit": _amount(budget, Amount(budget.tokens or 0, budget.micro_usd or 0)),
+        "spent": _amount(budget, state.used.spent),
+        "reserved": _amount(budget, state.used.reserved),
+        "renews_at": state.period.renews_us / MICRO,
+    }
+
+
+def _amount(budget: Budget, amount: Amount) -> Json:
+    return {
+        "tokens": None if budget.tokens is None else amount.tokens,
+        "usd": None if budget.micro_usd is None else amount.micro_usd / MICRO,
+    }
+
+
+ROUTES: list[BaseRoute] = [
+    Route("/v1/admin/budgets", list_all, methods=["GET"]),
+    Route("/v1/admin/budgets", put, methods=["PUT"]),
+    Route("/v1/admin/budgets/{budget_id}", remove, methods=["DELETE"]),
+]

@@ -1,0 +1,129 @@
+"""A collector of OpenTelemetry for tests: receives OTLP over HTTP, and decodes it."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+)
+
+
+@dataclass(frozen=True)
+class ReceivedSpan:
+    """A span as the collector has it; times in nanoseconds since 1970."""
+
+    trace: str
+    id: str
+    parent: str
+    name: str
+    start_ns: int
+    end_ns: int
+    attributes: dict[str, Any] = field(hash=False)
+    is_error: bool
+    kind: int
+
+
+@dataclass
+class Collector:
+    """What was received. `status` is the answer to requests; `headers` those of the last one."""
+
+    url: str = ""
+    status: int = 200
+    spans: list[ReceivedSpan] = field(default_factory=list)
+    resources: list[dict[str, Any]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    requests: int = 0
+    hold: threading.Event | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def receive(self, headers: dict[str, str], body: bytes) -> int:
+        if self.hold is not None:
+            self.hold.wait(30)
+        with self._lock:
+            self.requests += 1
+            self.headers = headers
+            if self.status == 200:
+                request = ExportTraceServiceRequest.FromString(body)
+                for group in request.resource_spans:
+                    self.resources.append(_attributes(group.resource.attributes))
+                    for scoped in group.scope_spans:
+                        self.spans += map(_span, scoped.spans)
+            return self.status
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """Return the variables of a process that exports to this collector, soon."""
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.url,
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_BSP_SCHEDULE_DELAY": "50",
+            **more,
+        }
+
+    def by_id(self) -> dict[str, ReceivedSpan]:
+        """Return each span once. Fails if two different spans have one id."""
+        with self._lock:
+            received = [*self.spans]
+        found: dict[str, ReceivedSpan] = {}
+        for span in received:
+            assert found.setdefault(span.id, span) == span
+        return found
+
+
+def _span(span: Any) -> ReceivedSpan:
+    return ReceivedSpan(
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        span.parent_span_id.hex(),
+        span.name,
+        span.start_time_unix_nano,
+        span.end_time_unix_nano,
+        _attributes(span.attributes),
+        span.status.code == 2,
+        span.kind,
+    )
+
+
+def _attributes(pairs: Any) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_value(one) for one in value.array_value.values]
+    return getattr(value, kind)
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """Receive on a free port of loopback while the body runs."""
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self.send_response(collector.receive(headers, body))
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    collector.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield collector
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,72 @@
+"""Setting, listing and removing budgets."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.engine.budgets.stories import ANN, answers, capped, of_ann, with_price
+from tests.engine.stage import SHOP, Stage
+from twelvefold.core.budget import Price
+from twelvefold.core.models import Fallback
+from twelvefold.core.ports import NullListener
+from twelvefold.core.ports.budgets import Amount, Budget, BudgetScope, Used
+from twelvefold.engine.commands import start_run
+from twelvefold.engine.commands.budgets import list_budgets, remove_budgets, set_budget
+from twelvefold.engine.drive import drive
+from twelvefold.errors import PriceUnknown, RequestError
+
+PRICE = Price(1, 1, 1)
+
+
+async def test_budgets_are_listed_with_what_was_spent(stage: Stage) -> None:
+    services = stage.process(answers())
+    await set_budget(services, of_ann())
+    await set_budget(services, Budget(BudgetScope(principal="bob"), "day", 1))
+
+    await drive(services, await start_run(services, capped()), NullListener())
+
+    listed = await list_budgets(services)
+    assert [(one.budget.scope.principal, one.used) for one in listed] == [
+        ("ann", Used(Amount(110))),
+        ("bob", Used()),
+    ]
+    assert all(one.period == one.budget.period(one.period.began_us) for one in listed)
+
+
+async def test_the_budgets_of_a_scope_are_removed(stage: Stage) -> None:
+    services = stage.process()
+    for window in ("day", "month"):
+        await set_budget(services, Budget(ANN, window, 5))
+
+    await remove_budgets(services, ANN, ["month"])
+    assert [one.budget.window for one in await list_budgets(services)] == ["day"]
+
+    with pytest.raises(RequestError, match="principal:ann has no budget"):
+        await remove_budgets(services, ANN, ["month"])
+
+
+@pytest.mark.parametrize(
+    ("budget", "problem"),
+    [
+        (Budget(ANN, "day"), "has no limit"),
+        (Budget(ANN, "day", tokens=-1), "out of range"),
+        (Budget(ANN, "day", micro_usd=10**16), "out of range"),
+    ],
+)
+async def test_a_budget_without_a_sensible_limit_is_refused(
+    stage: Stage, budget: Budget, problem: str
+) -> None:
+    with pytest.raises(RequestError, match=problem):
+        await set_budget(stage.process(), budget)
+
+
+async def test_a_budget_in_usd_needs_the_prices_of_what_it_covers(stage: Stage) -> None:
+    chain = replace(SHOP, model=Fallback("one", "two"), models=("three",))
+    services = stage.process(workflow=chain)
+    budget = Budget(BudgetScope(workflow="shop"), "day", micro_usd=5)
+
+    with pytest.raises(PriceUnknown, match="the price of 'three' in MODELS"):
+        await set_budget(with_price(services, one=PRICE, two=PRICE), budget)
+
+    await set_budget(with_price(services, one=PRICE, two=PRICE, three=PRICE), budget)
+    await set_budget(services, replace(budget, scope=BudgetScope(workflow="other")))

@@ -1,0 +1,81 @@
+"""`/v1/admin/budgets`."""
+
+from typing import Any
+
+import pytest
+
+from tests.web.routes.admin.conftest import Site
+from tests.web.serving import Json
+
+
+async def put(site: Site, **body: Any) -> Json:
+    answer = await site.ops.http.put("/v1/admin/budgets", json=body)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def listed(site: Site) -> list[Json]:
+    return list((await site.ops.get("/admin/budgets")).json()["data"])
+
+
+async def test_a_budget_is_set_replaced_listed_and_removed(site: Site) -> None:
+    first = await put(site, principal="ann", tokens=100_000)
+    replaced = await put(site, principal="ann", tokens=90_000, over="wait")
+    month = await put(site, tokens=10**9, window="month")
+
+    assert first["id"] == replaced["id"]
+    assert await listed(site) == [month, replaced]
+    renews_at = replaced.pop("renews_at")
+    assert renews_at % 86_400 == 0
+    assert replaced == {
+        "id": first["id"],
+        "object": "admin.budget",
+        "scope": "principal:ann",
+        "principal": "ann",
+        "key": None,
+        "workflow": None,
+        "window": "day",
+        "over": "wait",
+        "limit": {"tokens": 90_000, "usd": None},
+        "spent": {"tokens": 0, "usd": None},
+        "reserved": {"tokens": 0, "usd": None},
+    }
+
+    path = f"/v1/admin/budgets/{first['id']}"
+    removed = await site.ops.http.delete(path)
+    again = await site.ops.http.delete(path)
+
+    assert removed.json() == {"id": first["id"], "object": "admin.budget.deleted", "deleted": True}
+    assert (again.status_code, again.json()["error"]["code"]) == (404, "not_found")
+    assert await listed(site) == [month]
+
+
+async def test_what_a_run_spends_is_in_the_list(site: Site) -> None:
+    await put(site, principal="ann", key="key-1", workflow="shop", tokens=100_000)
+    await site.ann.web.services.budgets.refresh()
+
+    usage = (await site.ann.ask("hi"))["usage"]
+
+    [budget] = await listed(site)
+    assert budget["scope"] == "principal:ann key:key-1 workflow:shop"
+    assert budget["spent"]["tokens"] == usage["total_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "code"),
+    [
+        ({}, None, None),
+        ({"tokens": -1}, "tokens", "integer_below_min_value"),
+        ({"tokens": 5, "window": "year"}, "window", "invalid_value"),
+        ({"tokens": 5, "principle": "ann"}, "principle", "unknown_parameter"),
+        ({"usd": 5}, None, "price_unknown"),
+    ],
+)
+async def test_an_invalid_budget_is_refused(
+    site: Site, body: Json, param: str | None, code: str | None
+) -> None:
+    answer = await site.ops.http.put("/v1/admin/budgets", json=body)
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, param, code)
+    assert await listed(site) == []
