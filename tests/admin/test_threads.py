@@ -1,39 +1,15 @@
 """Threads are exported entry by entry, and classified by `migrate` and `prune` in batches."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from tests.builders import asked, called, entries, finished, said, succeeded
 from tests.services.store.builders import new_thread
 from twelvefold import Settings, open_services
 from twelvefold.admin.migrate import migrate, prepare
-from twelvefold.admin.threads import classify_all, export_lines, prune
-from twelvefold.core.events import decode
+from twelvefold.admin.threads import classify_all, prune
 from twelvefold.core.ports import Store
 from twelvefold.engine.services import Services
-
-
-def test_each_line_has_one_complete_entry() -> None:
-    journal = entries(asked("grüße\u2028"), called("enrol"), succeeded(), said(), finished())
-
-    lines = [json.loads(line) for line in export_lines(journal)]
-
-    bodies = [json.dumps(line["body"]) for line in lines]
-    assert [
-        decode(line["type"], line["version"], body)
-        for line, body in zip(lines, bodies, strict=True)
-    ] == [entry.event for entry in journal]
-    assert [(line["position"], line["run"]) for line in lines] == [
-        (entry.position, entry.run) for entry in journal
-    ]
-
-
-def test_a_body_is_exported_as_it_is_stored() -> None:
-    (line,) = export_lines(entries(finished("failed", "rejected")))
-
-    assert line.endswith('"body": {"status":"failed","reason":"rejected"}}')
 
 
 async def store_of_older_release(services: Services, threads: int) -> Store:

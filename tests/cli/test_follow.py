@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from tests.builders import asked, entries, finished, said
 from tests.cli.conftest import ModelServer, Twelvefold, child_environ
@@ -82,6 +81,7 @@ def piece(number: int, text: str, position: int = 2) -> Delta:
 
 
 START, REPLY, END = entries(asked("hello"), said("one two three"), finished())
+LATER = Entry(4, 2, said("another run"), 1)
 RUN = RunId(ThreadId("0" * 44), 1)
 RESTARTED = Delta(2, 2, "restarted")
 
@@ -111,7 +111,7 @@ RESTARTED = Delta(2, 2, "restarted")
         ),
         # Pieces and entries of another run of the conversation.
         (
-            [([piece(1, "else", position=1)], [START, REPLY, END, replace(REPLY, run=2)])],
+            [([piece(1, "else", position=1)], [START, REPLY, END, LATER])],
             "one two three\n",
         ),
     ],

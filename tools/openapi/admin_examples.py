@@ -7,11 +7,11 @@ import msgspec
 
 from twelvefold.web.schemas.admin import budgets, keys, processes, runs, usage
 
-_ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
-_RUN: Mapping[str, Any] = {
-    "id": f"resp_{_ID}1",
+ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
+RUN: Mapping[str, Any] = {
+    "id": f"resp_{ID}1",
     "object": "admin.run",
-    "thread": f"conv_{_ID}",
+    "thread": f"conv_{ID}",
     "run": 1,
     "workflow": "enrolment",
     "principal": "ann",
@@ -96,7 +96,7 @@ _USAGE: Mapping[str, Any] = {
     "cost_usd": 3.71,
 }
 ADMIN_EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
-    runs.AdminRunList: listed(_RUN, next=None),
+    runs.AdminRunList: listed(RUN, next=None),
     keys.AdminKeyList: listed(_KEY),
     keys.AdminKeySecret: {**_KEY, **_SECRET},
     keys.AdminKeyRevoked: {"id": _KEY["id"], "object": "admin.key.deleted", "deleted": True},

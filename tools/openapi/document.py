@@ -110,7 +110,7 @@ def _parameter(one: str | Json) -> Json:
 
 
 def _answers(one: Operation) -> Iterator[tuple[int, Json]]:
-    content = _content(one.answer)
+    content = {one.media: _content(one.answer)["application/json"]}
     if one.streams:
         stream = {"schema": _reference(ServerSentEvent), "example": EVENTS[one.answer]}
         content |= {"text/event-stream": stream}

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from tools.openapi.admin_examples import ADMIN_EXAMPLES
+from tools.openapi.operator_examples import OPERATOR_EXAMPLES
 from twelvefold.web.schemas import objects
 from twelvefold.web.schemas.answers import AnswerQuestion
 from twelvefold.web.schemas.chat_completions import CreateChatCompletion
@@ -164,6 +165,7 @@ def _listed(*data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     **ADMIN_EXAMPLES,
+    **OPERATOR_EXAMPLES,
     CreateResponse: {
         "model": "enrolment",
         "input": _QUESTION,

@@ -17,6 +17,8 @@ PARAMETERS: Mapping[str, Json] = {
     "item_id": {"in": "path", "required": True, "schema": STRING},
     "key_id": {"in": "path", "required": True, "schema": STRING},
     "model": {"in": "path", "required": True, "schema": STRING},
+    "run_id": {"in": "path", "required": True, "schema": STRING},
+    "message_id": {"in": "path", "required": True, "schema": STRING},
     "limit": {
         "in": "query",
         "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
@@ -53,6 +55,18 @@ PARAMETERS: Mapping[str, Json] = {
     },
 }
 
+AFTER_POSITION = {
+    "name": "after",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "Only entries with a greater position.",
+}
+MAX_ENTRIES = {
+    "name": "limit",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 1, "default": 500},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -70,6 +84,7 @@ class Operation:
     body_required: bool = True
     streams: bool = False
     public: bool = False
+    media: str = "application/json"
 
     @property
     def tag(self) -> str:

@@ -1,7 +1,8 @@
 """The operations of the API: paths, parameters, bodies and answers."""
 
 from tools.openapi.admin_operations import ADMIN_OPERATIONS
-from tools.openapi.operation import BOOLEAN, Operation
+from tools.openapi.operation import AFTER_POSITION, BOOLEAN, MAX_ENTRIES, Operation
+from tools.openapi.operator_operations import OPERATOR_OPERATIONS
 from twelvefold.web.schemas import objects
 from twelvefold.web.schemas.answers import AnswerQuestion
 from twelvefold.web.schemas.chat_completions import CreateChatCompletion
@@ -38,17 +39,6 @@ FORCE = {
     "in": "query",
     "schema": BOOLEAN,
     "description": "Also one that is not in the background.",
-}
-AFTER_POSITION = {
-    "name": "after",
-    "in": "query",
-    "schema": {"type": "integer", "minimum": 0},
-    "description": "Only entries with a greater position.",
-}
-MAX_ENTRIES = {
-    "name": "limit",
-    "in": "query",
-    "schema": {"type": "integer", "minimum": 1, "default": 500},
 }
 PAGE = ("limit", "order", "after")
 
@@ -262,4 +252,5 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("get", "/version", "version", "The running release", objects.Version, public=True),
     *ADMIN_OPERATIONS,
+    *OPERATOR_OPERATIONS,
 )

@@ -54,8 +54,10 @@ def _operation(openapi: Json, method: str, path: str, about: Json) -> Iterator[s
     answer = about["responses"]["200"]["content"]
     stream = " or a stream of server-sent events" if "text/event-stream" in answer else ""
     errors = ", ".join(status for status in about["responses"] if status != "200")
-    yield f"Answer: {_type(answer['application/json']['schema'])}{stream}. Errors: {errors}."
-    yield _example(answer["application/json"]["example"])
+    media, content = next(iter(answer.items()))
+    lines = " in each line" if media != "application/json" else ""
+    yield f"Answer: {_type(content['schema'])}{lines}{stream}. Errors: {errors}."
+    yield _example(content["example"])
 
 
 def _resolved(openapi: Json, parameter: Json) -> Json:

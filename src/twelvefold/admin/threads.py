@@ -1,31 +1,11 @@
-"""Administration of whole threads: export, classify and prune them."""
-
-import json
-from collections.abc import Iterable, Iterator
+"""Administration of whole threads: classify and prune them."""
 
 from twelvefold.boot import now_us
-from twelvefold.core import Entry, FindPrice, Store, encode, no_price
+from twelvefold.core import FindPrice, Store, no_price
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 BATCH_SIZE = 1_000
-
-
-def export_lines(entries: Iterable[Entry]) -> Iterator[str]:
-    """Return one JSON object per entry: position, run, type, version, at_us and the stored body.
-
-    The cassette model replays these lines.
-    """
-    for entry in entries:
-        kind, version, body = encode(entry.event)
-        head = {
-            "position": entry.position,
-            "run": entry.run,
-            "type": kind,
-            "version": version,
-            "at_us": entry.at_us,
-        }
-        yield f'{json.dumps(head)[:-1]}, "body": {body}}}'
 
 
 async def classify_all(store: Store, batch_size: int = BATCH_SIZE) -> int:

@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import Container
 
-from twelvefold.admin.threads import export_lines
 from twelvefold.cli.command import DONE, FAILED, CommandContext, command, has_colour
 from twelvefold.cli.family import write_entry
 from twelvefold.cli.output import (
@@ -29,6 +28,7 @@ from twelvefold.core import (
 )
 from twelvefold.core.answers import parse_answer, question_of
 from twelvefold.engine import Services, answer, answer_question, cancel, settle, take
+from twelvefold.engine.export import export_lines, export_thread
 from twelvefold.engine.waiting_calls import waiting_calls
 from twelvefold.errors import RequestError
 from twelvefold.observe.escape import escape, escape_json
@@ -99,11 +99,10 @@ async def events(context: CommandContext, *, run_id: str, follow: bool) -> int:
 
 @command()
 async def export(context: CommandContext, *, run_id: str) -> int:
-    """Print the journal of a run's whole conversation as JSON Lines."""
+    """Print the journal of a run's whole conversation as JSON Lines, and the runs below it."""
     store = context.services.store
     run = await find_run(store, run_id)
-    record = await store.load(run.thread)
-    for line in export_lines(record.entries):
+    async for line in export_thread(store, run.thread):
         print(escape_json(line))
     return DONE
 

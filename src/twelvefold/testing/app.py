@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from twelvefold.admin.threads import export_lines
 from twelvefold.app.app import App
 from twelvefold.app.session import Session
 from twelvefold.config import Settings
 from twelvefold.core import Mail, Model, Row, Workflow, parse_thread_id
+from twelvefold.engine.export import export_lines
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.testing.assertions import assert_rows
 from twelvefold.testing.clock import FrozenClock

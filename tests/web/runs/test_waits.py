@@ -207,6 +207,22 @@ async def test_a_response_is_in_progress_after_the_deadline_of_a_run_that_waits(
     assert said(await api.settled(response["id"])) == "The tool says: null"
 
 
+async def test_a_chat_with_a_key_is_told_that_its_run_still_waits(serve: Serve) -> None:
+    api = await serve(workflow=SHOP, limits=replace(LIMITS, deadline_s=0.5))
+    body = {"model": "shop", "messages": [{"role": "user", "content": "call await_payment"}]}
+    key = {"Idempotency-Key": "k1"}
+
+    first = await api.post("/chat/completions", body, headers=key)
+    await api.post("/signals", {"workflow": "shop", "key": "paid Rome"})
+    second = await api.post("/chat/completions", body, headers=key)
+
+    assert error(first) == (503, "run_waiting", None)
+    assert "the same Idempotency-Key" in first.json()["error"]["message"]
+    assert "x-should-retry" not in first.headers
+    assert second.json()["choices"][0]["message"]["content"] == "The tool says: null"
+    assert len(await api.web.services.store.runs(limit=5)) == 1
+
+
 async def test_a_stream_stays_open_while_its_run_waits_for_a_time(api: Served) -> None:
     events = await api.told("call pause")
 

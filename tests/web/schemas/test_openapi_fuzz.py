@@ -14,6 +14,7 @@ import pytest
 
 from tests.acceptance.database import empty_database
 from tests.cli.conftest import child, child_environ
+from twelvefold.core.ports import SCOPES
 
 EXAMPLES = 25
 """Random requests for each operation, beside those at the limits of every value."""
@@ -51,7 +52,8 @@ def test_a_fuzzer_finds_no_difference_between_document_and_service(
 ) -> None:
     with empty_database(kind, tmp_path) as url:
         child(tmp_path, "migrate", DATABASE_URL=url)
-        created = child(tmp_path, "keys", "create", "fuzzer", DATABASE_URL=url)
+        scopes = [word for scope in SCOPES for word in ("--scope", scope)]
+        created = child(tmp_path, "keys", "create", "fuzzer", *scopes, DATABASE_URL=url)
         key = re.search(r"tw_[\w-]+", created.out)
         assert key is not None, created
 

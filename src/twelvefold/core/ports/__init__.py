@@ -14,6 +14,7 @@ from twelvefold.core.ports.maintenance import MaintenanceStore, Release, Schema
 from twelvefold.core.ports.model import KnownItems, Model, ModelReply, ModelRequest, ToolSpec
 from twelvefold.core.ports.operations import (
     FoundRuns,
+    MessageState,
     OperatedRun,
     OperationStore,
     RunFilter,
@@ -95,6 +96,7 @@ __all__ = [
     "Listener",
     "Mail",
     "Mailer",
+    "MessageState",
     "Model",
     "ModelReply",
     "ModelRequest",

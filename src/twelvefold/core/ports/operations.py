@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from twelvefold.core.ids import RunId
+from twelvefold.core.ports.outbox import OutboxMessage
 from twelvefold.core.ports.run_records import RunRecord, RunStatus
 
 
@@ -14,7 +15,8 @@ class RunFilter:
 
     Times are microseconds since 1970 by the server's clock: `since_us` is included, `until_us` is
     not. `id_prefix` are the first characters of a thread's id, with `ordinal` of one of its runs.
-    `error` is a part of the error, in any case; without a `status` only of failed runs.
+    `error` is a part of the error, in any case; without a `status` only of failed runs. `asks`:
+    runs that wait and have asked a person, who may have answered since.
     """
 
     status: RunStatus | None = None
@@ -25,6 +27,7 @@ class RunFilter:
     id_prefix: str = ""
     ordinal: int | None = None
     error: str = ""
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ class FoundRuns(NamedTuple):
     end: RunId | None = None
 
 
+MessageState = Literal["due", "failed", "dead", "sent"]
+"""Of a message in the outbox: it waits for its first attempt or for another one, is retried no
+more, or was sent."""
+
+
 class OperationStore(Protocol):
     """What operators read. Every method may raise StoreUnavailable."""
 
@@ -59,4 +67,26 @@ class OperationStore(Protocol):
         Examines a bounded number of runs, so a page may have fewer than `limit` although there are
         more: then `end` continues it. Raises NotFound if the run `after` does not exist.
         """
+        ...
+
+    async def operated_run(self, run: RunId) -> OperatedRun:
+        """Return one run. Raises NotFound, also if it was deleted."""
+        ...
+
+    async def runs_below(self, run: RunId, *, limit: int) -> Sequence[OperatedRun]:
+        """Return the runs that a run and those below it have started, oldest first."""
+        ...
+
+    async def find_messages(
+        self, state: MessageState, *, limit: int, after: str = ""
+    ) -> list[OutboxMessage]:
+        """Return messages of the outbox, those with the latest attempt first.
+
+        Of due and failed messages it examines a bounded number. Raises NotFound if the message
+        `after` does not exist.
+        """
+        ...
+
+    async def find_message(self, id: str) -> OutboxMessage:
+        """Return one message of the outbox. Raises NotFound."""
         ...

@@ -45,7 +45,7 @@ class CassetteModel:
     ) -> Self:
         """Read an exported journal. Raises ModelRejected if a line is invalid."""
         entries = (_parse_entry(n, line) for n, line in enumerate(lines, 1) if line.strip())
-        return cls(entries, check=check, model=model)
+        return cls(filter(None, entries), check=check, model=model)
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         """Return the next reply. Raises ModelRejected at the end, or if the request differs."""
@@ -104,15 +104,19 @@ class _Line(msgspec.Struct):
     version: int
     body: msgspec.Raw
     at_us: int = 0
+    thread: str = ""
 
 
-def _parse_entry(number: int, text: str | bytes) -> Entry:
+def _parse_entry(number: int, text: str | bytes) -> Entry | None:
+    """Return the entry of a line; None for one of a run that another one started."""
     try:
         line = msgspec.json.decode(text, type=_Line)
         body = bytes(line.body).decode()
         event = decode(line.type, line.version, body)
     except (msgspec.DecodeError, StoreRefused) as error:
         raise ModelRejected(f"the cassette's line {number} cannot be read: {error}") from None
+    if line.thread:
+        return None
     return Entry(line.position, line.run, event, len(body), line.at_us)
 
 

@@ -86,9 +86,14 @@ class Journal:
         self._calls: dict[CallId, Json] = {}
         self._waits: dict[int, int] = {}
 
-    async def page(self, after: int, limit: int, max_bytes: int = PAGE_BYTES) -> Json:
-        """Return up to `limit` entries after a position, oldest first; fewer if they are large."""
-        data, has_more = await take_page(self._entries(after), limit, max_bytes)
+    async def page(
+        self, after: int, limit: int, max_bytes: int = PAGE_BYTES, *, to: int | None = None
+    ) -> Json:
+        """Return up to `limit` entries after a position, oldest first; fewer if they are large.
+
+        `to`: none after this position.
+        """
+        data, has_more = await take_page(self._entries(after, to), limit, max_bytes)
         return {
             "object": "list",
             "data": data,
@@ -96,8 +101,8 @@ class Journal:
             "has_more": has_more,
         }
 
-    async def _entries(self, after: int) -> AsyncGenerator[tuple[Json, int], None]:
-        async with aclosing(self._reader.entries(after=after)) as entries:
+    async def _entries(self, after: int, to: int | None) -> AsyncGenerator[tuple[Json, int], None]:
+        async with aclosing(self._reader.entries(after=after, to=to)) as entries:
             async for entry in entries:
                 if not await self._reader.is_deleted(entry):
                     yield await self._describe(entry), entry.size

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from twelvefold.errors import ServiceFault
+from twelvefold.errors import NotFound, ServiceFault
 from twelvefold.web.http import ApiError, json_response, principal_of, release_soon
 from twelvefold.web.projection.chat_completion import (
     Chunks,
@@ -25,6 +25,11 @@ from twelvefold.web.runs.supervise import EventStream, read_supervised, wait_for
 from twelvefold.web.schemas import ChatRequest, json_body, parse_chat
 from twelvefold.web.state import ClientWatch, Web, web_of
 from twelvefold.web.streaming.reader import DONE, encode_data
+
+STILL_WAITS = (
+    "the run waits for a time or an event, for longer than RUN_DEADLINE_S, and goes on; send the "
+    "request again with the same Idempotency-Key, or use the Responses API with background"
+)
 
 
 async def create(request: Request) -> Response:
@@ -45,10 +50,20 @@ async def create(request: Request) -> Response:
     if error and started.reader.over:
         raise failure_of(response)
     if error:
-        # A request with the same key continues the turn; without a key it would start another one.
-        raise ApiError(503, error, code="server_error", repeat=turn.key is not None)
+        raise await _unfinished(web, started, error, has_key=turn.key is not None)
     await _cancel_waiting(web, started)
     return json_response(completion(response, turn.options.stop))
+
+
+async def _unfinished(web: Web, started: StartedRun, error: str, *, has_key: bool) -> ApiError:
+    """Return the error of a turn that goes on.
+
+    A request with the same key continues it; without a key it would start another one.
+    """
+    with suppress(ServiceFault, NotFound):
+        if (await web.services.store.run(started.run)).status == "waiting":
+            return ApiError(503, STILL_WAITS, code="run_waiting", repeat=has_key)
+    return ApiError(503, error, code="server_error", repeat=has_key)
 
 
 async def _cancel_waiting(web: Web, started: StartedRun) -> None:

@@ -352,8 +352,10 @@ def parse_idempotency_key(
 
 def tool_items_of(headers: Mapping[str, str]) -> str:
     """Return how to show the server's tool calls; "" for the server's setting. Raises ApiError."""
-    wanted = headers.get(TOOL_ITEMS, "")
-    if wanted and wanted not in get_args(ToolItems):
+    wanted = headers.get(TOOL_ITEMS)
+    if wanted is None:
+        return ""
+    if wanted not in get_args(ToolItems):
         known = ", ".join(get_args(ToolItems))
         message = f"{TOOL_ITEMS} must be one of {known}, not {abbreviate(wanted)}"
         raise ApiError(400, message, code="invalid_value", param=TOOL_ITEMS)

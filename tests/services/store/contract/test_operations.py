@@ -5,14 +5,18 @@ from itertools import chain
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from tests.builders import asked, finished
-from tests.services.store.builders import LONG_S, append, new_run, new_thread
-from twelvefold.core.ids import RunId, ThreadId
-from twelvefold.core.ports import NewRun, RunFilter, RunStatus, Store
+from tests.builders import approval_asked, asked, called, finished, outcome_unknown
+from tests.services.store.builders import LONG_S, append, leased, new_run, new_thread
+from twelvefold.boot import RandomIds
+from twelvefold.core.events import WaitStarted
+from twelvefold.core.ids import CallId, RunId, ThreadId
+from twelvefold.core.ports import Append, Lease, NewRun, RunFilter, RunStatus, Store
 from twelvefold.errors import NotFound
 from twelvefold.services.store.sql import operations
 
+IDS = RandomIds()
 FAILED: Any = {"status": "failed", "error": "the Printer was off: 100% _sure_"}
 DONE: Any = {"status": "completed"}
 
@@ -32,6 +36,19 @@ async def found(
 ) -> list[RunId]:
     page = await store.find_runs(RunFilter(**filter), limit=limit, after=after)
     return [one.record.run for one in page.runs]
+
+
+async def start_children(store: Store, lease: Lease, number: int) -> list[RunId]:
+    planned = []
+    for _ in range(number):
+        thread = IDS.thread_in_family(lease.run.thread)
+        started = structs.replace(asked(), parent=str(lease.run), parent_call="2.0")
+        planned.append((replace(new_run(thread), background=True), started))
+    async with store.append(Append(lease, 1, 1)) as tx:
+        for new, started in planned:
+            tx.start_child(new, started)
+        await tx.record([called("ask")])
+    return [new.run for new, _ in planned]
 
 
 async def walk(store: Store, *, limit: int, **filter: Any) -> list[list[RunId]]:
@@ -169,3 +186,46 @@ async def test_a_page_after_a_run_that_does_not_exist_is_an_error(store: Store) 
 @pytest.mark.parametrize("status", ["queued", "running", "waiting", "failed", None])
 async def test_an_empty_database_has_no_runs(store: Store, status: RunStatus | None) -> None:
     assert await store.find_runs(RunFilter(status=status), limit=3) == ([], None)
+
+
+# --- one run ----------------------------------------------------------------------------------
+
+
+async def test_one_run_is_found_by_its_id(store: Store) -> None:
+    run = await start(store, FAILED)
+
+    assert await store.operated_run(run) == (await store.find_runs(RunFilter(), limit=1)).runs[0]
+    for missing in (RunId(run.thread, 2), RunId(new_thread(), 1)):
+        with pytest.raises(NotFound):
+            await store.operated_run(missing)
+
+
+async def test_the_runs_below_a_run_are_found_at_every_depth(store: Store) -> None:
+    parent = await leased(store, IDS.thread())
+    [child] = await start_children(store, parent, 1)
+    claim = await store.claim(child, LONG_S)
+    assert claim is not None
+    grandchildren = await start_children(store, claim.lease, 2)
+
+    found = await store.runs_below(parent.run, limit=10)
+
+    expected = {child: parent.run, **dict.fromkeys(grandchildren, child)}
+    assert {one.record.run: one.parent for one in found} == expected
+    assert len(await store.runs_below(parent.run, limit=2)) == 2
+    assert await store.runs_below(grandchildren[0], limit=2) == []
+
+
+async def test_only_runs_that_wait_and_have_asked_a_person_are_found(store: Store) -> None:
+    question = WaitStarted(CallId("2.0"), "enrol", question="Which?")
+    event = WaitStarted(CallId("2.0"), "enrol", event="paid")
+    runs = []
+    for asks in (approval_asked(), question, event, outcome_unknown()):
+        lease = await leased(store)
+        await append(store, lease, 1, called("enrol"), asks, status="waiting")
+        runs.append(lease.run)
+    done = await leased(store)
+    await append(store, done, 1, called("enrol"), approval_asked(), finished(), status="completed")
+
+    assert await found(store, asks=True) == [runs[3], runs[1], runs[0]]
+    assert await found(store, asks=True, principal="ann", limit=1) == [runs[3]]
+    assert await found(store, asks=True, workflow="x") == []

@@ -1,6 +1,7 @@
 """A tenant, an operator and somebody else, each with a key of one process."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,14 @@ class Site:
 
 @pytest.fixture
 async def site(serve: Serve) -> Site:
+    return await open_site(serve)
+
+
+async def open_site(serve: Serve, **how: Any) -> Site:
     tokens = (TOKEN, OTHER, OPERATOR)
-    ann, bob, ops = [await serve(headers={"authorization": f"Bearer {one}"}) for one in tokens]
+    ann, bob, ops = [
+        await serve(headers={"authorization": f"Bearer {one}"}, **how) for one in tokens
+    ]
     store = ann.web.services.store
     await store.add_key(api_key())
     await store.add_key(api_key(OTHER, "bob", "key-2"))

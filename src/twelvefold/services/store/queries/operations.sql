@@ -21,6 +21,12 @@ SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, 
 -- join_errors: the rows with the errors, for a condition on them
 {straight_join} runs e ON e.thread_id = k.thread_id AND e.ordinal = k.ordinal
 
+-- has_asked: a condition: the run has entries that ask a person
+EXISTS (SELECT 1 FROM events a
+         WHERE a.thread_id = k.thread_id AND a.run = k.ordinal
+           AND (a.type IN ('ApprovalAsked', 'OutcomeUnknown')
+                OR (a.type = 'WaitStarted' AND a.body LIKE '%"question":"%')))
+
 -- last_key: the last row that `found_runs` examined, and how many it examined
 SELECT k.thread_id, k.ordinal, (SELECT COUNT(*) FROM (:keys) c) AS examined
   FROM (:keys) k ORDER BY :reversed LIMIT 1
@@ -54,6 +60,42 @@ SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by
  WHERE thread_id >= :id_prefix AND thread_id < :id_end AND thread_id <= :thread
    AND NOT (thread_id = :thread AND ordinal >= :ordinal)
  ORDER BY thread_id DESC, ordinal DESC LIMIT :scan
+
+-- keys_below: the runs below a run
+SELECT r.thread_id, r.ordinal, r.created_at, r.status, r.workflow, r.principal
+  FROM (WITH RECURSIVE below (id) AS (
+          SELECT id FROM threads WHERE parent_thread = :thread AND parent_run = :ordinal
+          UNION ALL
+          SELECT t.id FROM below b JOIN threads t ON t.parent_thread = b.id)
+        SELECT id FROM below) b
+  JOIN runs r ON r.thread_id = b.id
+ ORDER BY r.created_at DESC, r.thread_id DESC, r.ordinal DESC LIMIT :scan
+
+-- unsent_messages: by the time of their next attempt, the last one first; with :failed those with an error. Reads
+-- at most :scan rows of the index outbox_waiting
+SELECT o.id, o.thread_id, o.kind, o.body, o.attempts, o.due_at, o.sent_at, o.dead_at, o.error
+  FROM (SELECT id FROM outbox
+         WHERE sent_at IS NULL AND dead_at IS NULL AND due_at <= :due
+           AND NOT (due_at = :due AND id >= :id)
+         ORDER BY due_at DESC, id DESC LIMIT :scan) k
+  {straight_join} outbox o ON o.id = k.id
+ WHERE (CASE WHEN o.error IS NULL THEN 0 ELSE 1 END) = :failed
+ ORDER BY o.due_at DESC, o.id DESC LIMIT :limit
+
+-- dead_messages_after: the last one to die first
+SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox
+ WHERE sent_at IS NULL AND dead_at <= :dead
+   AND NOT (dead_at = :dead AND (due_at > :due OR (due_at = :due AND id >= :id)))
+ ORDER BY dead_at DESC, due_at DESC, id DESC LIMIT :limit
+
+-- sent_messages_after: the last one first
+SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox
+ WHERE sent_at <= :sent AND dead_at IS NULL
+   AND NOT (sent_at = :sent AND (due_at > :due OR (due_at = :due AND id >= :id)))
+ ORDER BY sent_at DESC, dead_at DESC, due_at DESC, id DESC LIMIT :limit
+
+-- whole_message: 0 rows mean that it does not exist
+SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox WHERE id = :id
 
 -- key_of_run: 0 rows mean that the run does not exist; a deleted run is found
 SELECT created_at FROM runs WHERE thread_id = :thread AND ordinal = :ordinal

@@ -4,18 +4,29 @@ A page examines at most `SCAN_ROWS` entries of one index, however many runs ther
 conditions are checked on these.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from twelvefold.core import FoundRuns, OperatedRun, Row, RunFilter, RunId, ThreadId
+from twelvefold.core import (
+    FoundRuns,
+    MessageState,
+    OperatedRun,
+    OutboxMessage,
+    Row,
+    RunFilter,
+    RunId,
+    ThreadId,
+)
 from twelvefold.errors import NotFound
 from twelvefold.services.store.sql.base import Database, run_key
+from twelvefold.services.store.sql.outbox import message_of
 from twelvefold.services.store.sql.runs import run_record
 
 SCAN_ROWS = 5_000
 """Entries of an index that one page examines."""
 TEXT_SCAN_ROWS = 2_000
-"""Runs whose errors one page searches: each is a row of the table."""
+"""Runs whose errors or entries one page searches: each is a row of a table, or some."""
 _AFTER_ALL = "~"
 _MAX_US = 2**62
 _BY_TIME = "k.created_at DESC, k.thread_id DESC, k.ordinal DESC"
@@ -26,6 +37,15 @@ _CONDITIONS = {
     "principal": "k.principal = :principal",
     "ordinal": "k.ordinal = :run",
     "error": "LOWER(e.error) LIKE :error ESCAPE '!'",
+    "asks": ":has_asked",
+}
+
+
+_MESSAGES: Mapping[MessageState, str] = {
+    "due": "unsent_messages",
+    "failed": "unsent_messages",
+    "dead": "dead_messages_after",
+    "sent": "sent_messages_after",
 }
 
 
@@ -45,20 +65,54 @@ class Operations(Database):
     async def find_runs(
         self, filter: RunFilter, *, limit: int, after: RunId | None = None
     ) -> FoundRuns:
-        if filter.error and not filter.status:
+        if filter.asks:
+            filter = replace(filter, status="waiting")
+        elif filter.error and not filter.status:
             filter = replace(filter, status="failed")
         search = _search(filter, limit, await self._start(filter, after))
         values = search.values | {"limit": limit + 1, "scan": search.scan}
-        async with self._read_connection() as db:
-            rows = await db.fetch(self._assemble("found_runs", search), values)
-            page = [_operated(row) for row in rows[:limit] if row["deleted_at"] is None]
-            if len(rows) > limit:
-                return FoundRuns(page, _run_of(rows[limit - 1]))
-            if not search.conditions:
-                return FoundRuns(page)
-            last = await db.fetch(self._assemble("last_key", search), values)
+        rows = await self._read_rows("found_runs", search, values)
+        page = [_operated(row) for row in rows[:limit] if row["deleted_at"] is None]
+        if len(rows) > limit:
+            return FoundRuns(page, _run_of(rows[limit - 1]))
+        if not search.conditions:
+            return FoundRuns(page)
+        last = await self._read_rows("last_key", search, values)
         is_cut = bool(last) and last[0]["examined"] == search.scan
         return FoundRuns(page, _run_of(last[0]) if is_cut else None)
+
+    async def operated_run(self, run: RunId) -> OperatedRun:
+        found = await self.find_runs(RunFilter(id_prefix=run.thread, ordinal=run.ordinal), limit=1)
+        for one in found.runs:
+            return one
+        raise NotFound(f"no run {run}")
+
+    async def runs_below(self, run: RunId, *, limit: int) -> Sequence[OperatedRun]:
+        search = _Search("keys_below", _BY_TIME, [], dict(run_key(run)), limit)
+        values = search.values | {"limit": limit, "scan": limit}
+        rows = await self._read_rows("found_runs", search, values)
+        return [_operated(row) for row in reversed(rows) if row["deleted_at"] is None]
+
+    async def find_messages(
+        self, state: MessageState, *, limit: int, after: str = ""
+    ) -> list[OutboxMessage]:
+        last = await self.find_message(after) if after else None
+        values = {
+            "due": last.due_at_us if last else _MAX_US,
+            "dead": (last.dead_at_us if last else None) or _MAX_US,
+            "sent": (last.sent_at_us if last else None) or _MAX_US,
+            "id": after or _AFTER_ALL,
+            "failed": int(state == "failed"),
+            "scan": SCAN_ROWS,
+            "limit": limit,
+        }
+        rows = await self._fetch(_MESSAGES[state], **values)
+        return [message_of(row) for row in rows]
+
+    async def find_message(self, id: str) -> OutboxMessage:
+        for row in await self._fetch("whole_message", id=id):
+            return message_of(row)
+        raise NotFound(f"no message {id!r}")
 
     async def _start(self, filter: RunFilter, after: RunId | None) -> dict[str, Any]:
         """Return the place after which the page begins."""
@@ -72,11 +126,16 @@ class Operations(Database):
             return {"at": latest_us, "thread": _AFTER_ALL, "ordinal": 0}
         return {"at": rows[0]["created_at"], **run_key(after)}
 
+    async def _read_rows(self, name: str, search: _Search, values: Mapping[str, Any]) -> list[Row]:
+        async with self._read_connection() as db:
+            return await db.fetch(self._assemble(name, search), values)
+
     def _assemble(self, name: str, search: _Search) -> str:
         parts = {
             ":keys": self._sql[search.keys],
             ":joined": self._sql["join_errors"] if "error" in search.values else "",
             ":conditions": " AND ".join(search.conditions) or "1 = 1",
+            ":has_asked": self._sql["has_asked"],
             ":order": search.order,
             ":found_order": search.order.replace("k.", "found."),
             ":reversed": search.order.replace(" DESC", ""),
@@ -95,6 +154,7 @@ def _search(filter: RunFilter, limit: int, start: dict[str, Any]) -> _Search:
         "principal": filter.principal,
         "ordinal": filter.ordinal,
         "error": filter.error,
+        "asks": filter.asks,
     }
     names = [name for name, value in wanted.items() if value and f"keys_by_{name}" != lead]
     conditions = [_CONDITIONS[name] for name in names]
@@ -114,7 +174,7 @@ def _search(filter: RunFilter, limit: int, start: dict[str, Any]) -> _Search:
     }
     if filter.error:
         values["error"] = f"%{_escape(filter.error.lower())}%"
-    rows = TEXT_SCAN_ROWS if filter.error else SCAN_ROWS
+    rows = TEXT_SCAN_ROWS if filter.error or filter.asks else SCAN_ROWS
     order = _BY_ID if filter.id_prefix else _BY_TIME
     return _Search(lead, order, conditions, values, rows if conditions else limit + 1)
 

@@ -19,7 +19,7 @@ class Outbox(Database):
     """Implements `twelvefold.core.ports.OutboxStore`."""
 
     async def due_messages(self, limit: int) -> list[OutboxMessage]:
-        return [_message(row) for row in await self._fetch("due_messages", limit=limit)]
+        return [message_of(row) for row in await self._fetch("due_messages", limit=limit)]
 
     async def claim_message(self, message: OutboxMessage, for_s: float) -> bool:
         return bool(await self._execute("claim_message", **_claim_values(message, for_s)))
@@ -48,7 +48,7 @@ class Outbox(Database):
         self, *, limit: int, state: Literal["waiting", "sent", "dead"] | None = None
     ) -> list[OutboxMessage]:
         rows = await self._fetch("messages", state=state or "", limit=limit)
-        return [_message(row) for row in rows]
+        return [message_of(row) for row in rows]
 
     async def retry_message(self, id: str) -> None:
         async with self._transaction() as db:
@@ -83,7 +83,8 @@ def _decode_body(text: str) -> dict[str, Any]:
         return _UNREADABLE
 
 
-def _message(row: Row) -> OutboxMessage:
+def message_of(row: Row) -> OutboxMessage:
+    """Return the message of a row."""
     return OutboxMessage(
         id=row["id"],
         thread=row["thread_id"],

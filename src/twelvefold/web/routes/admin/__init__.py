@@ -2,10 +2,13 @@
 
 from starlette.routing import BaseRoute
 
-from twelvefold.web.routes.admin import budgets, keys, runs, usage, workers
+from twelvefold.web.routes.admin import budgets, inbox, keys, outbox, run, runs, usage, workers
 
 ROUTES: list[BaseRoute] = [
     *runs.ROUTES,
+    *run.ROUTES,
+    *inbox.ROUTES,
+    *outbox.ROUTES,
     *keys.ROUTES,
     *budgets.ROUTES,
     *workers.ROUTES,
