@@ -2,16 +2,25 @@
 
 from dataclasses import replace
 
-from tests.engine.stage import LIMITS, Stage
+from tests.engine.stage import Stage
 from twelvefold.core.budget import Price
 from twelvefold.engine.pricing import find_prices
 
-FAST, OTHER = Price(1, 1, 1), Price(2, 2, 2)
+PRICE = Price(1, 1, 1)
 
 
-async def test_the_default_model_and_named_ones_have_prices(stage: Stage) -> None:
-    services = replace(stage.process(), limits=replace(LIMITS, price=OTHER, prices={"fast": FAST}))
+async def test_the_price_of_the_default_model_is_known(stage: Stage) -> None:
+    services = replace(stage.process(), find_price={"default": PRICE}.get)
 
     price = await find_prices(services)
 
-    assert (price("default"), price("fast"), price("unknown")) == (OTHER, FAST, None)
+    assert (price("default"), price("other")) == (PRICE, None)
+
+
+async def test_no_price_is_known_if_runs_may_have_used_several_models(stage: Stage) -> None:
+    services = stage.process()
+    services = replace(services, find_price={"default": PRICE}.get, models={"fast": services.model})
+
+    price = await find_prices(services)
+
+    assert (price("default"), price("fast")) == (None, None)

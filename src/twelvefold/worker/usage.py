@@ -7,6 +7,7 @@ of one batch while a worker runs; without one, when the next worker starts or at
 import asyncio
 from contextlib import suppress
 
+from twelvefold.core import FindPrice
 from twelvefold.engine import Services, find_prices
 from twelvefold.errors import ServiceFault
 from twelvefold.observe.log import get_logger
@@ -24,6 +25,7 @@ class UsageCounter:
     def __init__(self, services: Services, count_s: float = COUNT_S) -> None:
         self._services = services
         self._count_s = count_s
+        self._price: FindPrice | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Count until `stop` is set. An error is logged, and the next turn tries again."""
@@ -35,8 +37,9 @@ class UsageCounter:
 
     async def _count(self) -> int:
         try:
-            price = await find_prices(self._services)
-            return await self._services.store.count_usage(price)
+            if self._price is None:
+                self._price = await find_prices(self._services)
+            return await self._services.store.count_usage(self._price)
         except ServiceFault as error:
             log.warning("usage_not_counted", error=error)
         except Exception:
