@@ -1,5 +1,6 @@
 """What operators read, on every database."""
 
+import asyncio
 from dataclasses import replace
 from itertools import chain
 from typing import Any
