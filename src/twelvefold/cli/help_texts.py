@@ -66,6 +66,11 @@ Waits while the run waits or the database is unavailable. Ctrl-C ends this comma
 
 exit status: 0 completed, 1 ended otherwise, 130 after Ctrl-C
 """
+USAGE_EPILOG = """\
+Days are in UTC. A run counts on the day on which it ended; its sub-workflows count as their own.
+The cost is that of the models whose price is known.
+  twelvefold usage --by principal --since 30d
+"""
 APPROVE_EPILOG = """\
 `twelvefold runs show ID` prints the call with all its arguments, and the command to answer it.
 """

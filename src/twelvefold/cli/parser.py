@@ -22,6 +22,7 @@ SETTLEMENTS = (
 )
 MESSAGE_STATES = ("waiting", "sent", "dead")
 SHELLS = ("bash", "zsh", "fish")
+USAGE_GROUPS = ("day", "workflow", "principal")
 STATUSES = ("queued", "running", "waiting", "completed", "incomplete", "failed", "cancelled")
 
 
@@ -50,6 +51,8 @@ def _add_runtime_commands(commands: Commands) -> None:
     commands.add("web", f"{cli}.web:web", web, epilog=texts.WEB_EPILOG)
     commands.add("worker", f"{cli}.worker:worker", worker, _add_worker, texts.WORKER_EPILOG)
     commands.add("runs", None, "list, show and control runs", _add_runs)
+    usage = "tokens and cost of the runs that have ended"
+    commands.add("usage", f"{cli}.usage:usage", usage, _add_usage, texts.USAGE_EPILOG)
     commands.add("outbox", None, "list and retry mail", _add_outbox, texts.OUTBOX_EPILOG)
     commands.add("keys", None, "create, list, rotate and revoke API keys", _add_keys)
     budgets = "set, list and remove budgets of tokens and USD"
@@ -179,6 +182,28 @@ def _add_limit(command: Parser) -> None:
     command.add_argument(
         "--limit", type=_parse_count, default=20, metavar="N", help="maximum number; default: 20"
     )
+
+
+def _add_usage(command: Parser) -> None:
+    command.add_argument(
+        "--by",
+        action="append",
+        default=[],
+        choices=USAGE_GROUPS,
+        help="a line for each of these; repeatable; default: day",
+    )
+    command.add_argument(
+        "--since",
+        type=_parse_duration,
+        default=7 * SECONDS_PER_UNIT["d"],
+        dest="since_s",
+        metavar="7d",
+        help="how far back, in whole days, today included; default: 7d",
+    )
+    command.add_argument("--workflow", default="", metavar="W", help="only runs of this workflow")
+    command.add_argument("--principal", default="", metavar="P", help="only runs of this principal")
+    _add_limit(command)
+    _add_json(command)
 
 
 def _add_outbox(parser: Parser) -> None:
