@@ -61,6 +61,11 @@ examples:
   twelvefold runs list --workflow support --principal ann --status waiting
   twelvefold runs list --search "connection refused" --json | jq -r .run
 """
+RETRY_EPILOG = """\
+The new run follows the old one in the same conversation, for the same principal: the model reads
+what that run has done. Only the last run of a conversation can be retried; fork others.
+  twelvefold runs retry resp_… --detach       prints the id of the new run
+"""
 FOLLOW_EPILOG = """\
 Waits while the run waits or the database is unavailable. Ctrl-C ends this command, not the run.
 

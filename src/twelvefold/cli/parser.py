@@ -129,7 +129,7 @@ def _add_runs(parser: Parser) -> None:
     commands, runs = Commands(parser), "twelvefold.cli.runs"
     find = "list the newest runs"
     commands.add("list", "twelvefold.cli.run_list:list_runs", find, _add_list, texts.LIST_EPILOG)
-    commands.add("show", f"{runs}:show", "show a run and its transcript", _add_id)
+    commands.add("show", f"{runs}:show", "show a run: its timeline and its transcript", _add_id)
     events = "print the journal of a run, one entry per line"
     commands.add("events", f"{runs}:events", events, _add_events)
     follow = "show a run while it proceeds, until it has ended"
@@ -139,6 +139,8 @@ def _add_runs(parser: Parser) -> None:
     fork = "start a new conversation from an earlier entry of another"
     commands.add("fork", f"{runs}:fork", fork, _add_fork)
     commands.add("cancel", f"{runs}:cancel_run", "cancel a run", _add_id)
+    retry = "run the input of a run again that did not complete"
+    commands.add("retry", f"{runs}:retry", retry, _add_retried, texts.RETRY_EPILOG)
     commands.add("resume", f"{runs}:resume", "continue a run that no process is driving", _add_id)
     approve = "approve or deny a call"
     commands.add("approve", f"{runs}:approve", approve, _add_approve, texts.APPROVE_EPILOG)
@@ -229,6 +231,11 @@ def _add_id(command: Parser) -> None:
     command.add_argument(
         "run_id", metavar="ID", help="resp_…, or conv_… for the last run of a conversation"
     )
+
+
+def _add_retried(command: Parser) -> None:
+    _add_id(command)
+    command.add_argument("--detach", action="store_true", help="leave the run to a worker")
 
 
 def _add_events(command: Parser) -> None:
