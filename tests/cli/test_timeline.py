@@ -8,17 +8,18 @@ import pytest
 from tests.cli.conftest import ModelServer, Twelvefold, follow_rules
 from tests.services.model.mock_server import refuses
 from twelvefold.cli.timeline import cost_text, duration_text
-from twelvefold.core.budget import Limits, Price
+from twelvefold.core.budget import Price
 from twelvefold.core.events import Usage
 
 pytestmark = pytest.mark.usefixtures("shop")
 
 
 def timeline_of(lines: list[str]) -> list[list[str]]:
-    """Return the columns of the timeline, without the times."""
+    """Return the columns of the timeline, without the times, and without gaps: load makes some."""
     start = lines.index("timeline:") + 2
     rows = lines[start : lines.index("", start)]
-    return [re.split(r"\s{2,}", row.strip())[2:] for row in rows]
+    columns = (re.split(r"\s{2,}", row.strip())[2:] for row in rows)
+    return [row for row in columns if row[0] != "queue"]
 
 
 def test_a_run_is_shown_with_its_timeline(tw: Twelvefold) -> None:
@@ -56,13 +57,24 @@ def test_a_duration_is_readable(duration_us: int | None, expected: str) -> None:
     assert duration_text(duration_us) == expected
 
 
-def test_the_cost_is_shown_if_there_is_one_price() -> None:
-    usage = Usage(1_000_000, 100_000)
-    price = Price(2_000_000, 2_000_000, 10_000_000)
+def test_a_run_is_shown_with_its_cost(tw: Twelvefold, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_PRICE", '{"input": 20, "cached": 20, "output": 100}')
+    run = tw("run", "--json", "hello").json["run"]
 
-    assert cost_text(usage, Limits(price=price)) == "3.0000 USD"
-    assert cost_text(usage, Limits()) == ""
-    assert cost_text(usage, Limits(price=price, prices={"fast": price})) == ""
+    assert "cost:      0.0040 USD" in tw("runs", "show", run).lines
+
+
+def test_a_run_without_a_known_price_is_shown_without_a_cost(
+    tw: Twelvefold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_MODEL", "nobody-knows-me")
+    run = tw("run", "--json", "hello").json["run"]
+
+    assert "cost:" not in tw("runs", "show", run).out
+
+
+def test_a_cost_that_is_free_is_not_shown() -> None:
+    assert cost_text(Usage(1_000_000), Price(0, 0, 0)) == ""
 
 
 def test_a_failed_run_is_retried_in_its_conversation(tw: Twelvefold, shop: ModelServer) -> None:

@@ -73,7 +73,7 @@ exit status: 0 completed, 1 ended otherwise, 130 after Ctrl-C
 """
 USAGE_EPILOG = """\
 Days are in UTC. A run counts on the day on which it ended; its sub-workflows count as their own.
-The cost is that of the models whose price is known.
+The cost is empty if no price is known, and with MODELS.
   twelvefold usage --by principal --since 30d
 """
 APPROVE_EPILOG = """\

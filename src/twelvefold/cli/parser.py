@@ -180,10 +180,9 @@ def _add_age(command: Parser, option: str, summary: str) -> None:
     )
 
 
-def _add_limit(command: Parser) -> None:
-    command.add_argument(
-        "--limit", type=_parse_count, default=20, metavar="N", help="maximum number; default: 20"
-    )
+def _add_limit(command: Parser, default: int = 20) -> None:
+    meaning = f"maximum number; default: {default}"
+    command.add_argument("--limit", type=_parse_count, default=default, metavar="N", help=meaning)
 
 
 def _add_usage(command: Parser) -> None:
@@ -204,7 +203,7 @@ def _add_usage(command: Parser) -> None:
     )
     command.add_argument("--workflow", default="", metavar="W", help="only runs of this workflow")
     command.add_argument("--principal", default="", metavar="P", help="only runs of this principal")
-    _add_limit(command)
+    _add_limit(command, default=1_000)
     _add_json(command)
 
 

@@ -1,4 +1,4 @@
-"""`twelvefold runs`: list, show, export and fork runs; cancel, resume and answer them."""
+"""`twelvefold runs`: show, export and fork runs; cancel, retry, resume and answer them."""
 
 import asyncio
 import sys
@@ -16,6 +16,7 @@ from twelvefold.cli.run_list import find_run, run_json, status_text
 from twelvefold.cli.timeline import cost_text, print_timeline
 from twelvefold.cli.transcript import Transcript, waiting_text
 from twelvefold.core import (
+    DEFAULT_MODEL,
     OVER,
     CallId,
     Entry,
@@ -28,7 +29,15 @@ from twelvefold.core import (
     fold,
 )
 from twelvefold.core.answers import parse_answer, question_of
-from twelvefold.engine import Services, answer, answer_question, cancel, settle, take
+from twelvefold.engine import (
+    Services,
+    answer,
+    answer_question,
+    cancel,
+    find_prices,
+    settle,
+    take,
+)
 from twelvefold.engine.commands.retry_run import retry_run
 from twelvefold.engine.export import export_lines, export_thread
 from twelvefold.engine.waiting_calls import waiting_calls
@@ -50,7 +59,8 @@ async def show(context: CommandContext, *, run_id: str) -> int:
     record, journal = await store.run(run), await store.load(run.thread)
     entries = _entries_of(journal, run)
     _print_facts(record, context.services.workflows)
-    if cost := cost_text(record.usage, context.services.limits):
+    price = (await find_prices(context.services))(DEFAULT_MODEL)
+    if cost := cost_text(record.usage, price):
         print(f"{'cost:':<11}{cost}")
     print_timeline(entries, record, await store.runs_below(run, limit=MAX_CHILDREN))
     write = stdout_writer(colour=has_colour(sys.stdout, context.environ))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from twelvefold.cli.output import abbreviate, print_table
 from twelvefold.core import Entry, OperatedRun, RunRecord, Usage
-from twelvefold.core.budget import Limits, cost_micro_usd
+from twelvefold.core.budget import Price, cost_micro_usd
 from twelvefold.core.timeline import Span, timeline
 
 HEADS = ("  AT", "TOOK", "KIND", "WHAT", "STATUS", "TOKENS")
@@ -26,11 +26,10 @@ def print_timeline(
         print_table(("  RUN", "STATUS", "WORKFLOW", "TOOK", "TOKENS", "ERROR"), rows)
 
 
-def cost_text(usage: Usage, limits: Limits) -> str:
-    """Return the cost of a run in USD; "" if the price is unknown, or models have several."""
-    if limits.price is None or limits.prices:
-        return ""
-    return f"{cost_micro_usd(usage, limits.price) / 1_000_000:.4f} USD"
+def cost_text(usage: Usage, price: Price | None) -> str:
+    """Return the cost of a run in USD; "" if it cost nothing, or the price is unknown."""
+    cost = cost_micro_usd(usage, price) if price else 0
+    return f"{cost / 1_000_000:.4f} USD" if cost else ""
 
 
 def duration_text(duration_us: int | None) -> str:

@@ -10,6 +10,7 @@ from twelvefold.cli.output import print_json, print_table
 from twelvefold.core import UsageFilter, UsageGroup, UsageSum
 
 DAY_S = 86_400
+MAX_DAYS = 36_500
 HEADS = ("RUNS", "FAILED", "INPUT", "CACHED", "OUTPUT", "COST (USD)")
 
 
@@ -25,8 +26,8 @@ async def usage(
     as_json: bool,
 ) -> int:
     """Print the sums, of whole days in UTC."""
-    groups = tuple(by) or ("day",)
-    first, last = last_days(math.ceil(since_s / DAY_S))
+    groups = tuple(dict.fromkeys(by)) or ("day",)
+    first, last = last_days(min(max(math.ceil(since_s / DAY_S), 1), MAX_DAYS))
     filter = UsageFilter(first, last, groups, workflow=workflow, principal=principal)
     sums = await read_usage(context.services, filter, limit=limit)
     if as_json:
