@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from twelvefold.core import Usage
+    from twelvefold.core.ports.budgets import Budget
 
 
 class TwelvefoldError(Exception):
@@ -97,13 +98,20 @@ class InsufficientQuota(RequestError):
     """A budget has no room for the next model call.
 
     It renews at `renews_us`, in microseconds since 1970, which is in `renews_in_s`. `waits`: the
-    run waits until then; else it fails.
+    run waits until then; else it fails. `budget` is the budget as it was read.
     """
 
     def __init__(
-        self, message: str, *, renews_us: int = 0, renews_in_s: float = 0.0, waits: bool = False
+        self,
+        message: str,
+        *,
+        renews_us: int = 0,
+        renews_in_s: float = 0.0,
+        waits: bool = False,
+        budget: "Budget | None" = None,
     ) -> None:
         super().__init__(message)
+        self.budget = budget
         self.renews_us = renews_us
         self.renews_in_s = renews_in_s
         self.waits = waits

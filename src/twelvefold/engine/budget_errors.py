@@ -60,4 +60,5 @@ def budget_error(budget: Budget, least: Amount, now_us: int) -> InsufficientQuot
         renews_us=renews_us,
         renews_in_s=(renews_us - now_us) / 1_000_000,
         waits=budget.policy == "wait" and not is_too_small,
+        budget=budget,
     )

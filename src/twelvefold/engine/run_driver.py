@@ -134,19 +134,32 @@ class RunDriver:
         """
         if not error.waits:
             return await self.end("failed", "insufficient_quota", str(error))
-        condition = WaitCondition(error.renews_us)
         try:
             async with self._keep_lease():
                 self.held = await write(
                     *(self.services, self.held, self.listener, (), "waiting"),
-                    wait=condition,
+                    wait=WaitCondition(error.renews_us),
                     error=str(error),
                     timeout_s=self._release_s(),
                 )
         except CancelAsked:
             return await self.end("cancelled", "cancelled")
         log.info("run_waits_for_budget", renews_us=error.renews_us)
+        await self._look_again_if_changed(error)
         return self._outcome(str(error))
+
+    async def _look_again_if_changed(self, error: InsufficientQuota) -> None:
+        """Let the run look again if its budget was changed before it waited.
+
+        The process that changed it has not found the run among those that wait.
+        """
+        services = self.services
+        with suppress(ServiceFault):
+            await services.budgets.refresh()
+            if error.budget not in await services.budgets.covering(self.held.thread):
+                look_again = services.store.look_again
+                await services.retry(lambda: look_again(self.held.run, error.renews_us))
+                services.wake_ups.run_queued(self.workflow.name)
 
     async def error_of_attempts(self) -> str:
         """Return the error of a run with too many attempts, with the last error of one of them."""

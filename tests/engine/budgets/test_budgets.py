@@ -333,6 +333,29 @@ async def test_a_process_that_remembers_the_old_budget_reads_it_again(stage: Sta
     assert (await resume(services, outcome.run)).status == "completed"
 
 
+async def test_a_change_just_before_a_run_begins_to_wait_is_not_missed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = await set_budget(stage, of_ann(await first_call(stage), policy="wait"))
+    services = stage.process()
+    held = await start_run(services, capped())
+    await reserve_for_another(stage, budget, 100)
+    read = services.budgets.refresh
+
+    async def refresh() -> None:
+        monkeypatch.undo()
+        await read()
+        await set_budget(stage, replace(budget, tokens=50_000))
+
+    monkeypatch.setattr(services.budgets, "refresh", refresh)
+
+    assert (await drive(services, held, NullListener())).status == "waiting"
+
+    (found,) = (await services.store.waiting_work(workflows=["shop"], limit=9)).runs
+    assert found.run == held.run
+    assert (await resume(stage.process(answers()), held.run)).status == "completed"
+
+
 async def test_a_run_that_waits_for_a_budget_can_be_cancelled(stage: Stage) -> None:
     outcome, _ = await waiting_run(stage)
 

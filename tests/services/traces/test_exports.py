@@ -225,6 +225,39 @@ async def test_exports_of_deleted_runs_and_old_ones_are_given_up(
     assert traced.spans == []
 
 
+async def test_an_export_that_cannot_be_read_does_not_hold_up_the_others(
+    traced: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its run has an entry of a release that this one does not know."""
+    async with TestApp([hotel]) as app:
+        app.model.replies("Hello.", "Hello.")
+        runs = [RunId.parse((await app.run(hotel, "Hi")).id) for _ in range(2)]
+        services = app.session.services
+        exporter = services.traces
+        assert isinstance(exporter, TraceExporter)
+        await asyncio.to_thread(exporter.sink.flush)
+        traced.spans.clear()
+        for run in runs:
+            await services.store.add_trace_export(TraceExport(run, 3))
+        async with services.store.write() as tx:
+            await tx.execute(
+                "update events set version = 99 where thread_id = :t", t=runs[0].thread
+            )
+            await tx.execute(
+                "update trace_exports set due_at = 0 where thread_id = :t", t=runs[0].thread
+            )
+            await tx.execute(
+                "update trace_exports set due_at = 1 where thread_id = :t", t=runs[1].thread
+            )
+
+        await exporter.sweep()
+        await asyncio.to_thread(exporter.sink.flush)
+
+        assert root_span(runs[1]) in traced.by_id()
+        assert root_span(runs[0]) not in traced.by_id()
+    assert "trace_not_exported" in caplog.text
+
+
 # --- collectors that do not work ------------------------------------------------------------------
 
 

@@ -149,6 +149,10 @@ class BudgetStore(Protocol):
         """
         ...
 
+    async def look_again(self, run: RunId, renews_us: int) -> None:
+        """Let a run look again that waits until this time; another run stays as it is."""
+        ...
+
     async def used(self, periods: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], Used]:
         """Return what was used of budgets, by id and begin of the period; without those unused."""
         ...

@@ -24,7 +24,7 @@ from twelvefold.core import (
     TraceExport,
 )
 from twelvefold.core.trace_ids import SpanContext, call_span, reply_span, trace_of
-from twelvefold.errors import NotFound, ServiceFault
+from twelvefold.errors import NotFound, ServiceFault, StoreRefused, StoreUnavailable
 from twelvefold.observe import gen_ai
 from twelvefold.observe.log import get_logger
 from twelvefold.observe.run_spans import RunSpans, Span
@@ -188,9 +188,21 @@ class TraceExporter:
                 await self._store.remove_trace_exports(lost)
             for one in due:
                 if one.age_s <= LOST_AFTER_S:
-                    await self._export(one)
+                    await self._try_export(one)
         except ServiceFault as error:
             log.warning("trace_exports_not_read", error=error)
+
+    async def _try_export(self, export: TraceExport) -> None:
+        """Export a run unless this release cannot read it; it stays for another one."""
+        try:
+            await self._export(export)
+        except StoreUnavailable:
+            raise
+        except StoreRefused as error:
+            log.warning("trace_not_exported", run=str(export.run), error=error)
+        except Exception:
+            # This is the only task that exports them, so it must not end.
+            log.exception("trace_not_exported", run=str(export.run))
 
     async def _export(self, export: TraceExport) -> None:
         run, position = export.run, export.position

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from twelvefold.core import Row, RunId
+from twelvefold.core import Row, RunId, ThreadId
 from twelvefold.core.ports.budgets import Amount, Budget, BudgetScope, Reservation, Used
 from twelvefold.core.spending import fits
 from twelvefold.errors import DuplicateRow, NotFound
@@ -52,8 +52,10 @@ class Budgets(Database):
         wake_at = budget.period(now_us).renews_us
         while rows := await self._fetch("waiting_until", wake_at=wake_at, limit=MAX_LIST):
             for row in rows:
-                run = {"thread": row["thread_id"], "ordinal": row["ordinal"]}
-                await self._execute("wake_now", wake_at=wake_at, **run)
+                await self.look_again(RunId(ThreadId(row["thread_id"]), row["ordinal"]), wake_at)
+
+    async def look_again(self, run: RunId, renews_us: int) -> None:
+        await self._execute("wake_now", wake_at=renews_us, **run_key(run))
 
     # --- spending ---------------------------------------------------------------------------------
 
