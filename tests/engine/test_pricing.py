@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.engine.stage import Stage
 from twelvefold.core.budget import Price
-from twelvefold.engine.pricing import find_prices
+from twelvefold.engine.pricing import default_price, find_prices
 
 PRICE = Price(1, 1, 1)
 
@@ -24,3 +24,4 @@ async def test_no_price_is_known_if_runs_may_have_used_several_models(stage: Sta
     price = await find_prices(services)
 
     assert (price("default"), price("fast")) == (None, None)
+    assert await default_price(services) is None

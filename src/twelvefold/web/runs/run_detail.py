@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from twelvefold.core import OVER, Entry, OperatedRun, Principal, RunId, RunRecord, fold
 from twelvefold.core.timeline import timeline
 from twelvefold.engine import retry_unavailable
+from twelvefold.engine.pricing import default_price
 from twelvefold.engine.waiting_calls import asked_calls, asked_us, needs_person
 from twelvefold.errors import NotFound
 from twelvefold.web.projection.admin_detail import (
@@ -25,7 +26,7 @@ _NO_DELTAS = (2**62, 0)
 
 async def describe_run(web: Web, operator: Principal, run: RunId) -> Json:
     """Return a run with all its parts. Raises NotFound, and ApiError with 429 without memory."""
-    store, limits = web.services.store, web.services.limits
+    store, price = web.services.store, await default_price(web.services)
     found = await retry_unavailable(lambda: store.operated_run(run))
     record = await retry_unavailable(lambda: store.run(run))
     below = await retry_unavailable(lambda: store.runs_below(run, limit=MAX_CHILDREN))
@@ -34,12 +35,12 @@ async def describe_run(web: Web, operator: Principal, run: RunId) -> Json:
         entries = await _load_entries(web, record)
         waiting = await find_open_calls(web, record)
         spans = timeline(entries, record.status, leased=record.leased)
-        return admin_run(found, limits) | {
+        return admin_run(found, price) | {
             "timeline": [span_object(span) for span in spans[:MAX_SPANS]],
             "timeline_is_cut": len(spans) > MAX_SPANS,
             "waiting": waiting,
             "failure": failure_object(record, entries),
-            "children": [admin_run(child, limits) for child in below],
+            "children": [admin_run(child, price) for child in below],
             "actions": actions_of(record, waiting, is_child=found.parent is not None),
         }
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.web.routes.admin.conftest import Site
 from tests.web.serving import Json, Served
+from twelvefold.core import Price
 
 
 async def listed(api: Served, **query: Any) -> Json:
@@ -52,6 +53,18 @@ async def test_a_run_has_its_facts(site: Site) -> None:
         "leased": False,
         "cancel_requested": False,
     }
+
+
+async def test_a_run_has_its_cost_if_the_price_is_known(site: Site) -> None:
+    await site.ann.ask("hi")
+    web = site.ops.web
+    object.__setattr__(
+        web.services, "find_price", lambda model: Price(1_000_000, 1_000_000, 2_000_000)
+    )
+
+    [run] = (await listed(site.ops))["data"]
+
+    assert run["usage"]["cost_usd"] == 0.00003
 
 
 async def test_pages_continue_after_an_id(site: Site) -> None:

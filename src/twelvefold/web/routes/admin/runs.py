@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 from twelvefold.core import FinalStatus, RunFilter, RunStatus
 from twelvefold.core.run_search import with_search
 from twelvefold.engine import retry_unavailable
+from twelvefold.engine.pricing import default_price
 from twelvefold.errors import NotFound
 from twelvefold.web.http import (
     abbreviate,
@@ -35,7 +36,7 @@ async def list_runs(request: Request) -> Response:
     web, query = web_of(request), request.query_params
     check_list_parameters(query, "limit", "after")
     page, filter = parse_page(query), _parse_filter(query)
-    store, limits = web.services.store, web.services.limits
+    store, price = web.services.store, await default_price(web.services)
     try:
         after = ResponseId.parse(page.after).run if page.after else None
         found = await retry_unavailable(
@@ -43,7 +44,7 @@ async def list_runs(request: Request) -> Response:
         )
     except NotFound:
         raise_invalid(f"there is no run {abbreviate(page.after)}", "after")
-    rows = [admin_run(run, limits) for run in found.runs]
+    rows = [admin_run(run, price) for run in found.runs]
     return json_response(
         list_object(rows, has_more=found.end is not None)
         | {"next": str(found.end) if found.end else None}
