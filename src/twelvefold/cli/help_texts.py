@@ -61,10 +61,20 @@ examples:
   twelvefold runs list --workflow support --principal ann --status waiting
   twelvefold runs list --search "connection refused" --json | jq -r .run
 """
+RETRY_EPILOG = """\
+The new run follows the old one in the same conversation, for the same principal: the model reads
+what that run has done. Only the last run of a conversation can be retried; fork others.
+  twelvefold runs retry resp_… --detach       prints the id of the new run
+"""
 FOLLOW_EPILOG = """\
 Waits while the run waits or the database is unavailable. Ctrl-C ends this command, not the run.
 
 exit status: 0 completed, 1 ended otherwise, 130 after Ctrl-C
+"""
+USAGE_EPILOG = """\
+Days are in UTC. A run counts on the day on which it ended; its sub-workflows count as their own.
+The cost is empty if no price is known, and with MODELS.
+  twelvefold usage --by principal --since 30d
 """
 APPROVE_EPILOG = """\
 `twelvefold runs show ID` prints the call with all its arguments, and the command to answer it.

@@ -22,6 +22,7 @@ SETTLEMENTS = (
 )
 MESSAGE_STATES = ("waiting", "sent", "dead")
 SHELLS = ("bash", "zsh", "fish")
+USAGE_GROUPS = ("day", "workflow", "principal")
 STATUSES = ("queued", "running", "waiting", "completed", "incomplete", "failed", "cancelled")
 
 
@@ -50,6 +51,8 @@ def _add_runtime_commands(commands: Commands) -> None:
     commands.add("web", f"{cli}.web:web", web, epilog=texts.WEB_EPILOG)
     commands.add("worker", f"{cli}.worker:worker", worker, _add_worker, texts.WORKER_EPILOG)
     commands.add("runs", None, "list, show and control runs", _add_runs)
+    usage = "tokens and cost of the runs that have ended"
+    commands.add("usage", f"{cli}.usage:usage", usage, _add_usage, texts.USAGE_EPILOG)
     commands.add("outbox", None, "list and retry mail", _add_outbox, texts.OUTBOX_EPILOG)
     commands.add("keys", None, "create, list, rotate and revoke API keys", _add_keys)
     budgets = "set, list and remove budgets of tokens and USD"
@@ -126,7 +129,7 @@ def _add_runs(parser: Parser) -> None:
     commands, runs = Commands(parser), "twelvefold.cli.runs"
     find = "list the newest runs"
     commands.add("list", "twelvefold.cli.run_list:list_runs", find, _add_list, texts.LIST_EPILOG)
-    commands.add("show", f"{runs}:show", "show a run and its transcript", _add_id)
+    commands.add("show", f"{runs}:show", "show a run: its timeline and its transcript", _add_id)
     events = "print the journal of a run, one entry per line"
     commands.add("events", f"{runs}:events", events, _add_events)
     follow = "show a run while it proceeds, until it has ended"
@@ -136,6 +139,8 @@ def _add_runs(parser: Parser) -> None:
     fork = "start a new conversation from an earlier entry of another"
     commands.add("fork", f"{runs}:fork", fork, _add_fork)
     commands.add("cancel", f"{runs}:cancel_run", "cancel a run", _add_id)
+    retry = "run the input of a run again that did not complete"
+    commands.add("retry", f"{runs}:retry", retry, _add_retried, texts.RETRY_EPILOG)
     commands.add("resume", f"{runs}:resume", "continue a run that no process is driving", _add_id)
     approve = "approve or deny a call"
     commands.add("approve", f"{runs}:approve", approve, _add_approve, texts.APPROVE_EPILOG)
@@ -175,10 +180,31 @@ def _add_age(command: Parser, option: str, summary: str) -> None:
     )
 
 
-def _add_limit(command: Parser) -> None:
+def _add_limit(command: Parser, default: int = 20) -> None:
+    meaning = f"maximum number; default: {default}"
+    command.add_argument("--limit", type=_parse_count, default=default, metavar="N", help=meaning)
+
+
+def _add_usage(command: Parser) -> None:
     command.add_argument(
-        "--limit", type=_parse_count, default=20, metavar="N", help="maximum number; default: 20"
+        "--by",
+        action="append",
+        default=[],
+        choices=USAGE_GROUPS,
+        help="a line for each of these; repeatable; default: day",
     )
+    command.add_argument(
+        "--since",
+        type=_parse_duration,
+        default=7 * SECONDS_PER_UNIT["d"],
+        dest="since_s",
+        metavar="7d",
+        help="how far back, in whole days, today included; default: 7d",
+    )
+    command.add_argument("--workflow", default="", metavar="W", help="only runs of this workflow")
+    command.add_argument("--principal", default="", metavar="P", help="only runs of this principal")
+    _add_limit(command, default=1_000)
+    _add_json(command)
 
 
 def _add_outbox(parser: Parser) -> None:
@@ -204,6 +230,11 @@ def _add_id(command: Parser) -> None:
     command.add_argument(
         "run_id", metavar="ID", help="resp_…, or conv_… for the last run of a conversation"
     )
+
+
+def _add_retried(command: Parser) -> None:
+    _add_id(command)
+    command.add_argument("--detach", action="store_true", help="leave the run to a worker")
 
 
 def _add_events(command: Parser) -> None:

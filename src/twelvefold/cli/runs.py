@@ -1,4 +1,4 @@
-"""`twelvefold runs`: list, show, export and fork runs; cancel, resume and answer them."""
+"""`twelvefold runs`: show, export and fork runs; cancel, retry, resume and answer them."""
 
 import asyncio
 import sys
@@ -13,8 +13,10 @@ from twelvefold.cli.output import (
 )
 from twelvefold.cli.run import drive_and_print
 from twelvefold.cli.run_list import find_run, run_json, status_text
+from twelvefold.cli.timeline import cost_text, print_timeline
 from twelvefold.cli.transcript import Transcript, waiting_text
 from twelvefold.core import (
+    DEFAULT_MODEL,
     OVER,
     CallId,
     Entry,
@@ -27,7 +29,16 @@ from twelvefold.core import (
     fold,
 )
 from twelvefold.core.answers import parse_answer, question_of
-from twelvefold.engine import Services, answer, answer_question, cancel, settle, take
+from twelvefold.engine import (
+    Services,
+    answer,
+    answer_question,
+    cancel,
+    find_prices,
+    settle,
+    take,
+)
+from twelvefold.engine.commands.retry_run import retry_run
 from twelvefold.engine.export import export_lines, export_thread
 from twelvefold.engine.waiting_calls import waiting_calls
 from twelvefold.errors import RequestError
@@ -35,20 +46,26 @@ from twelvefold.observe.escape import escape, escape_json
 
 POLL_INTERVAL_S = 0.5
 """Seconds between two reads of the journal by `events --follow`."""
+MAX_CHILDREN = 200
 NO_DELTAS = (2**62, 0)
 """A position after every delta: complete replies are in the journal."""
 
 
 @command()
 async def show(context: CommandContext, *, run_id: str) -> int:
-    """Print the facts about a run, then its transcript."""
+    """Print the facts about a run, its timeline and its transcript."""
     store = context.services.store
     run = await find_run(store, run_id)
     record, journal = await store.run(run), await store.load(run.thread)
+    entries = _entries_of(journal, run)
     _print_facts(record, context.services.workflows)
+    price = (await find_prices(context.services))(DEFAULT_MODEL)
+    if cost := cost_text(record.usage, price):
+        print(f"{'cost:':<11}{cost}")
+    print_timeline(entries, record, await store.runs_below(run, limit=MAX_CHILDREN))
     write = stdout_writer(colour=has_colour(sys.stdout, context.environ))
     transcript = Transcript(write)
-    for entry in _entries_of(journal, run):
+    for entry in entries:
         await write_entry(store, entry, transcript, write)
     thread = fold(journal.entries)
     if thread.rests and thread.run == run.ordinal:
@@ -141,6 +158,18 @@ async def cancel_run(context: CommandContext, *, run_id: str) -> int:
 async def resume(context: CommandContext, *, run_id: str) -> int:
     """Continue a run that no process is driving, and print its answer."""
     return await _continue_run(context, await find_run(context.services.store, run_id))
+
+
+@command(with_model=True)
+async def retry(context: CommandContext, *, run_id: str, detach: bool) -> int:
+    """Run the input of a run again that did not complete, in its conversation."""
+    services = context.services
+    run = await find_run(services.store, run_id)
+    await _check_workflow(services, run, detach)
+    new = await retry_run(services, run)
+    if detach:
+        print(new)
+    return await _continue_run(context, new, detach=detach)
 
 
 @command(with_model=True)
