@@ -10,7 +10,8 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from twelvefold.core import Process, ProcessKind
 from twelvefold.engine import Services

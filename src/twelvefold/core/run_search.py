@@ -1,7 +1,8 @@
 """The text that an operator searches runs for: the beginning of an id, or a part of an error."""
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from twelvefold.core.ids import THREAD_ID_LENGTH
 from twelvefold.core.ports.operations import RunFilter

@@ -108,6 +108,9 @@ async def admin_views(client: httpx2.AsyncClient) -> AsyncIterator[tuple[str, st
     of_both = f"/v1/admin/usage?from={first}&principal=user-0007&workflow=orders"
     yield "usage: of a principal and workflow", of_both
 
+    yield "keys", "/v1/admin/keys?limit=50"
+    yield "budgets", "/v1/admin/budgets"
+
 
 async def measure(client: httpx2.AsyncClient, path: str) -> tuple[int, list[float], Any]:
     """Return the status, the times in milliseconds, and the body."""

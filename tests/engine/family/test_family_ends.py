@@ -1,6 +1,8 @@
 """Runs that end before the runs below them do: by a cancel, a deadline or a fault."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -235,6 +237,23 @@ async def test_another_process_ends_the_family(stage: Stage) -> None:
     await cancel(services, run)
 
     assert (await task).status == "cancelled"
+
+
+async def test_another_process_ends_the_parent_before_its_children_are_driven(
+    stage: Stage,
+) -> None:
+    services = firm(stage, *TWO)
+    run = await _waiting_parent(services)
+
+    @asynccontextmanager
+    async def cancelled_after() -> AsyncIterator[None]:
+        yield
+        await cancel(services, run)
+
+    held = await take(services, run)
+    outcome = await drive_family(services, held, NullListener(), slot=cancelled_after, poll=POLL)
+
+    assert outcome.status == "cancelled"
 
 
 async def test_a_child_that_another_process_takes_over_is_left_to_it(stage: Stage) -> None:

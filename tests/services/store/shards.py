@@ -24,6 +24,7 @@ LOOKUPS = {"idempotency_keys": ("request_key", "principal")}
 UNSHARDED = {
     *("api_keys", "twelvefold_releases", "twelvefold_version", "twelvefold_migration_lock"),
     *("signals", "signal_waits", "processes", "usage_days", "usage_principals", "usage_details"),
+    *("budgets", "budget_periods", "budget_reservations", "rate_buckets", "run_slots"),
     *("information_schema.tables", "sqlite_master"),
 }
 IN_FAMILY = "forked_from"

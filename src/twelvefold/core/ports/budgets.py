@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from twelvefold.core.ids import RunId
 
@@ -32,8 +33,7 @@ class Amount(NamedTuple):
 NOTHING = Amount()
 
 
-@dataclass(frozen=True, slots=True)
-class Spender:
+class Spender(Struct, frozen=True):
     """Whose model call it is. `workflows`: that of the run, and that of the run of the caller."""
 
     principal: str

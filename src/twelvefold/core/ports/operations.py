@@ -1,16 +1,16 @@
 """The port of operators: the runs of all principals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports.outbox import OutboxMessage
 from twelvefold.core.ports.run_records import RunRecord, RunStatus
 
 
-@dataclass(frozen=True, slots=True)
-class RunFilter:
+class RunFilter(Struct, frozen=True):
     """Which runs to find; "" and None leave out a condition.
 
     Times are microseconds since 1970 by the server's clock: `since_us` is included, `until_us` is
@@ -30,8 +30,7 @@ class RunFilter:
     asks: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class OperatedRun:
+class OperatedRun(Struct, frozen=True):
     """A run as an operator sees it. `parent` is the run that started it.
 
     `attempts` counts the claims since the last entry of its thread. `updated_at_us` is the time of

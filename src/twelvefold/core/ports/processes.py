@@ -1,13 +1,13 @@
 """The port of processes: which web processes and workers run, by their heartbeats."""
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 ProcessKind = Literal["web", "worker"]
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Struct, frozen=True):
     """A process that works on the database, as its last heartbeat described it.
 
     `runs`: how many runs it drives. Times are microseconds since 1970 by the server's clock, 0

@@ -1,15 +1,15 @@
 """The port of the figures of a whole deployment: how many runs and messages there are."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 LiveStatus = Literal["queued", "running", "waiting"]
 OutboxState = Literal["due", "deferred", "dead"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunCount:
+class RunCount(Struct, frozen=True):
     """The runs of a workflow that have a status.
 
     `age_s`: how long the oldest queued run has waited since it was last queued; 0 without one.
@@ -21,8 +21,7 @@ class RunCount:
     age_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxCount:
+class OutboxCount(Struct, frozen=True):
     """The messages in a state: "due" now, "deferred" after a failed attempt, or "dead".
 
     `age_s`: for how long the oldest of them has been due or dead; 0 without one.
@@ -33,8 +32,7 @@ class OutboxCount:
     age_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class PoolCount:
+class PoolCount(Struct, frozen=True):
     """The connections of one pool of this process: in use, idle, and the most that it may have."""
 
     pool: str

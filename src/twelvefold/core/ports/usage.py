@@ -1,8 +1,9 @@
 """The port of usage: tokens and cost of runs that ended, summed by day, workflow and principal."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 from twelvefold.core.budget import Price
 
@@ -16,8 +17,7 @@ def no_price(model: str) -> Price | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class UsageFilter:
+class UsageFilter(Struct, frozen=True):
     """Which usage to sum; "" leaves out a condition.
 
     The days, as `2026-11-30` in UTC, are those on which runs ended; both are included. There is one
@@ -31,8 +31,7 @@ class UsageFilter:
     principal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageSum:
+class UsageSum(Struct, frozen=True):
     """The usage of runs that ended. A part that is no group of the sum is None.
 
     `failed` are those of the runs that failed. `micro_usd` is the cost of those whose price is

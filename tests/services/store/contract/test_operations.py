@@ -1,5 +1,6 @@
 """What operators read, on every database."""
 
+import asyncio
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -127,7 +128,10 @@ async def test_a_filter_finds_the_runs_that_meet_all_conditions(
 
 
 async def test_the_time_bounds_a_list(store: Store) -> None:
-    runs = [await start(store) for _ in range(3)]
+    runs = []
+    for _ in range(3):
+        runs.append(await start(store))
+        await asyncio.sleep(0.002)  # the clock of SQLite counts milliseconds
     at = (await store.run(runs[1])).created_at_us
 
     assert await found(store, since_us=at) == [runs[2], runs[1]]

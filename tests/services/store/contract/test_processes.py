@@ -1,6 +1,6 @@
 """The processes that work on the database, by their heartbeats, on every database."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tests.services.store.builders import rows
 from twelvefold.core.ports import Process, Store

@@ -5,8 +5,9 @@ conditions are checked on these.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from twelvefold.core import (
     FoundRuns,
