@@ -10,7 +10,7 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Store, WaitCondition
 from twelvefold.core.ports.budgets import NOTHING, Amount, Budget, BudgetScope, Reservation, Used
 from twelvefold.engine.retry import retry_unavailable
-from twelvefold.errors import NotFound
+from twelvefold.errors import NotFound, StoreUnavailable
 
 ANN = Budget(BudgetScope(principal="ann"), "day", tokens=1_000, micro_usd=500)
 SUPPORT = Budget(BudgetScope(workflow="support"), "month", policy="wait", micro_usd=90)
@@ -171,6 +171,28 @@ async def test_runs_that_wait_for_a_budget_look_again_when_it_changes(
     await (store.set_budget(ANN) if change == "set" else store.remove_budget(ANN.id))
 
     assert await due(store) == [run]
+
+
+async def test_a_removal_that_fails_before_runs_look_again_can_be_repeated(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_us, _ = await store.budgets()
+    await store.set_budget(ANN)
+    run = await waiting_until(store, ANN.period(now_us).renews_us)
+
+    async def fail(_: Budget) -> None:
+        monkeypatch.undo()
+        raise StoreUnavailable("the connection is lost")
+
+    monkeypatch.setattr(store, "_wake_waiting", fail)
+    with pytest.raises(StoreUnavailable):
+        await store.remove_budget(ANN.id)
+    assert await due(store) == []
+
+    await store.remove_budget(ANN.id)
+
+    assert await due(store) == [run]
+    assert (await store.budgets())[1] == []
 
 
 async def test_what_was_spent_long_ago_is_pruned(store: Store) -> None:

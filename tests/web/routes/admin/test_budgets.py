@@ -1,5 +1,6 @@
 """`/v1/admin/budgets`."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -48,6 +49,19 @@ async def test_a_budget_is_set_replaced_listed_and_removed(site: Site) -> None:
     assert removed.json() == {"id": first["id"], "object": "admin.budget.deleted", "deleted": True}
     assert (again.status_code, again.json()["error"]["code"]) == (404, "not_found")
     assert await listed(site) == [month]
+
+
+async def test_each_change_of_a_budget_is_logged_with_the_operator(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    budget = await put(site, principal="ann", tokens=100_000)
+    await site.ops.http.delete(f"/v1/admin/budgets/{budget['id']}")
+
+    logged = [one.__dict__["fields"] for one in caplog.records if one.msg == "operator_action"]
+
+    about = {"operator": "olga", "key": "key-3", "budget": budget["id"]}
+    assert logged == [{"action": action, **about} for action in ("set_budget", "remove_budget")]
 
 
 async def test_what_a_run_spends_is_in_the_list(site: Site) -> None:

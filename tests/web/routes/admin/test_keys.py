@@ -35,6 +35,21 @@ async def test_a_new_key_works_and_its_secret_is_shown_once(site: Site) -> None:
     assert made["expires_at"] == pytest.approx(made["created_at"] + 60)
 
 
+async def test_each_change_of_a_key_is_logged_with_the_operator(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    made = (await site.ops.post("/admin/keys", {"name": "bot"})).json()
+    await site.ops.post(f"/admin/keys/{made['id']}/rotate", {})
+    await site.ops.http.delete(f"/v1/admin/keys/{made['id']}")
+
+    logged = [one.__dict__["fields"] for one in caplog.records if one.msg == "operator_action"]
+
+    about = {"operator": "olga", "key": "key-3", "changed": made["id"]}
+    actions = ("create_key", "rotate_key", "revoke_key")
+    assert logged == [{"action": action, **about} for action in actions]
+
+
 async def test_keys_are_listed_by_page(site: Site) -> None:
     first = (await site.ops.get("/admin/keys", limit=2)).json()
     rest = (await site.ops.get("/admin/keys", limit=2, after=first["last_id"])).json()

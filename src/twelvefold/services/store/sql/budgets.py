@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from twelvefold.core import Row, RunId, ThreadId
@@ -39,9 +40,11 @@ class Budgets(Database):
     async def remove_budget(self, id: str) -> None:
         _, budgets = await self.budgets()
         found = next((one for one in budgets if one.id == id), None)
-        if found is None or not await self._execute("delete_budget", id=id):
+        if found is None:
             raise NotFound(f"no budget {id!r}")
-        await self._wake_waiting(found)
+        # First, so that a removal that fails before the runs look again can be repeated.
+        await self.set_budget(replace(found, tokens=None, micro_usd=None))
+        await self._execute("delete_budget", id=id)
 
     async def _wake_waiting(self, budget: Budget) -> None:
         """Let the runs that wait until a budget renews look again.

@@ -12,6 +12,7 @@ from twelvefold.web.http import (
     list_object,
     require_admin,
 )
+from twelvefold.web.runs.operator import log_action
 from twelvefold.web.schemas import Json, read_body
 from twelvefold.web.schemas.admin.budgets import SetBudget
 from twelvefold.web.state import web_of
@@ -29,21 +30,22 @@ async def list_all(request: Request) -> Response:
 
 async def put(request: Request) -> Response:
     """`PUT /v1/admin/budgets`: add a budget, or replace that of the same scope and window."""
-    require_admin(request)
+    caller = require_admin(request)
     services, body = web_of(request).services, await read_body(request, SetBudget)
     scope = BudgetScope(body.principal or "", body.key or "", body.workflow or "")
     micro_usd = None if body.usd is None else round(body.usd * MICRO)
     budget = Budget(scope, body.window, body.tokens, micro_usd, body.over)
     await set_budget(services, budget)
+    log_action(caller, "set_budget", budget=budget.id)
     states = await list_budgets(services)
     return json_response(next(_budget(one) for one in states if one.budget.id == budget.id))
 
 
 async def remove(request: Request) -> Response:
     """`DELETE /v1/admin/budgets/{budget_id}`."""
-    require_admin(request)
-    id = request.path_params["budget_id"]
+    caller, id = require_admin(request), request.path_params["budget_id"]
     await web_of(request).services.store.remove_budget(id)
+    log_action(caller, "remove_budget", budget=id)
     return json_response({"id": id, "object": "admin.budget.deleted", "deleted": True})
 
 

@@ -18,6 +18,7 @@ from twelvefold.web.http import (
     raise_invalid,
     require_admin,
 )
+from twelvefold.web.runs.operator import log_action
 from twelvefold.web.schemas import Json, read_body
 from twelvefold.web.schemas.admin.keys import CreateKey, RotateKey
 from twelvefold.web.state import web_of
@@ -36,7 +37,7 @@ async def list_keys(request: Request) -> Response:
 
 async def create(request: Request) -> Response:
     """`POST /v1/admin/keys`: the answer alone has the secret."""
-    require_admin(request)
+    caller = require_admin(request)
     body, services = await read_body(request, CreateKey), web_of(request).services
     limits = KeyLimits(
         body.expires_in,
@@ -57,12 +58,13 @@ async def create(request: Request) -> Response:
         )
     except RequestError as error:
         raise_invalid(str(error), "name")
+    log_action(caller, "create_key", changed=key.id)
     return json_response(key_object(key) | {"secret": secret})
 
 
 async def rotate(request: Request) -> Response:
     """`POST /v1/admin/keys/{key_id}/rotate`: the answer alone has the new secret."""
-    require_admin(request)
+    caller = require_admin(request)
     body = await read_body(request, RotateKey, may_be_empty=True)
     id, services = request.path_params["key_id"], web_of(request).services
     try:
@@ -73,17 +75,19 @@ async def rotate(request: Request) -> Response:
         raise _not_found(id) from error
     except RequestError as error:
         raise_invalid(str(error), "expires_in")
+    log_action(caller, "rotate_key", changed=key.id)
     return json_response(key_object(key) | {"secret": secret})
 
 
 async def revoke(request: Request) -> Response:
     """`DELETE /v1/admin/keys/{key_id}`: revokes a key; may be repeated."""
-    require_admin(request)
+    caller = require_admin(request)
     id, services = request.path_params["key_id"], web_of(request).services
     try:
         await revoke_key(services.store, id)
     except NotFound as error:
         raise _not_found(id) from error
+    log_action(caller, "revoke_key", changed=id)
     return json_response({"id": id, "object": "admin.key.deleted", "deleted": True})
 
 
