@@ -135,6 +135,7 @@ ADMIN_OPERATIONS = (
         "setBudget",
         "Set a budget, in place of that of the same scope and window",
         budgets.AdminBudget,
+        (404,),
         body=budgets.SetBudget,
         description=ADMIN,
     ),

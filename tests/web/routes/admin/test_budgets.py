@@ -7,6 +7,9 @@ import pytest
 
 from tests.web.routes.admin.conftest import Site
 from tests.web.serving import Json
+from twelvefold.engine import Services
+from twelvefold.engine.commands.budgets import BudgetState
+from twelvefold.web.routes.admin import budgets
 
 
 async def put(site: Site, **body: Any) -> Json:
@@ -49,6 +52,18 @@ async def test_a_budget_is_set_replaced_listed_and_removed(site: Site) -> None:
     assert removed.json() == {"id": first["id"], "object": "admin.budget.deleted", "deleted": True}
     assert (again.status_code, again.json()["error"]["code"]) == (404, "not_found")
     assert await listed(site) == [month]
+
+
+async def test_a_budget_that_another_operator_removes_meanwhile_is_not_found(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none_left(services: Services) -> list[BudgetState]:
+        return []
+
+    monkeypatch.setattr(budgets, "list_budgets", none_left)
+    answer = await site.ops.http.put("/v1/admin/budgets", json={"tokens": 100_000})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 async def test_each_change_of_a_budget_is_logged_with_the_operator(

@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.core.ports.budgets import Amount, Budget, BudgetScope
 from twelvefold.engine.commands.budgets import BudgetState, list_budgets, set_budget
+from twelvefold.errors import NotFound
 from twelvefold.web.http import (
     check_list_parameters,
     json_response,
@@ -29,7 +30,10 @@ async def list_all(request: Request) -> Response:
 
 
 async def put(request: Request) -> Response:
-    """`PUT /v1/admin/budgets`: add a budget, or replace that of the same scope and window."""
+    """`PUT /v1/admin/budgets`: add a budget, or replace that of the same scope and window.
+
+    404 if another operator has just removed it.
+    """
     caller = require_admin(request)
     services, body = web_of(request).services, await read_body(request, SetBudget)
     scope = BudgetScope(body.principal or "", body.key or "", body.workflow or "")
@@ -37,8 +41,10 @@ async def put(request: Request) -> Response:
     budget = Budget(scope, body.window, body.tokens, micro_usd, body.over)
     await set_budget(services, budget)
     log_action(caller, "set_budget", budget=budget.id)
-    states = await list_budgets(services)
-    return json_response(next(_budget(one) for one in states if one.budget.id == budget.id))
+    for state in await list_budgets(services):
+        if state.budget.id == budget.id:
+            return json_response(_budget(state))
+    raise NotFound(f"no budget {budget.id!r}")
 
 
 async def remove(request: Request) -> Response:
