@@ -1,7 +1,7 @@
 import pytest
 
 from twelvefold.core.budget import Price
-from twelvefold.services.model.prices import _models, price_of, window_of
+from twelvefold.services.model.prices import _models, listed_price, price_of, window_of
 
 
 def test_a_known_model_has_a_price_and_a_window() -> None:
@@ -21,8 +21,8 @@ def test_a_dated_name_may_have_a_separate_price() -> None:
 @pytest.mark.parametrize(
     "model", ["gpt-5.1", "gpt-5-pro", "o3-mini", "gpt-4o-audio-preview", "llama", ""]
 )
-def test_a_longer_name_has_no_price(model: str) -> None:
-    assert price_of(model) is None
+def test_a_longer_name_is_another_model(model: str) -> None:
+    assert price_of(model) == listed_price(model)
     assert window_of(model) is None
 
 

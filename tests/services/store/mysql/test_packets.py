@@ -125,7 +125,7 @@ async def move(tx: Transaction, id: int, to: int) -> str:
     return "moved"
 
 
-async def test_a_run_of_four_replies_and_three_tools_takes_eleven_packets(
+async def test_a_run_of_four_replies_and_three_tools_takes_twelve_packets(
     proxy: CuttingProxy, store: Store
 ) -> None:
     script = in_turn(
@@ -145,8 +145,9 @@ async def test_a_run_of_four_replies_and_three_tools_takes_eleven_packets(
 
     assert outcome.status == "completed"
     assert await seats(store) == {2: 1}
-    # The start 1; the read and its step 1 + 2; the tools 2 and 3; the end 2.
-    assert len(proxy.packets[:-1]) == 11
+    # The budgets, once in ten seconds, 1; the start 1; the read and its step 1 + 2; the tools 2 and
+    # 3; the end 2.
+    assert len(proxy.packets[:-1]) == 12
     assert sum("COMMIT" in packet for packet in proxy.packets[:-1]) == 6
     fences = [one for one in proxy.packets if one[0].startswith("UPDATE threads")]
     assert len(fences) == 4
