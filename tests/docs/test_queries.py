@@ -120,7 +120,9 @@ async def test_an_account_for_reports_reads_no_conversation(store: Store, url: s
 
     async with reports.read() as db:
         [call] = await db.fetch_all("SELECT * FROM twelvefold_calls WHERE outcome = 'succeeded'")
-        with pytest.raises(StoreFailed, match="command denied"):
+    # A missing privilege ends the reading.
+    with pytest.raises(StoreFailed, match="command denied"):
+        async with reports.read() as db:
             await db.fetch_all("SELECT * FROM events")
 
     assert call["tool"] == "take_seat"
