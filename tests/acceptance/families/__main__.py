@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from tests.acceptance.database import private_database
 from tests.acceptance.families.worker import run_worker
 from tests.acceptance.families.workflow import CLERKS, SCHEMA, boss, clerk
+from tests.builders import finished_release
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
-from twelvefold.core.ports import Principal, Release, Store
+from twelvefold.core.ports import Principal, Store
 from twelvefold.engine.commands import RunRequest, enqueue_run
-from twelvefold.engine.gate import LEVEL
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import ScriptedModel, in_turn
 from twelvefold.services.store import open_store
@@ -114,7 +114,7 @@ async def play(server: str, runs: int, count: int, seed: int = 1) -> Report:
         store = await open_store(url, pool_size=4)
         try:
             await store.run_script(SCHEMA)
-            await store.add_release(Release("test", "0.1.0", "", LEVEL, LEVEL))
+            await store.add_release(finished_release())
             await _enqueue(store, runs)
             began, chance = time.monotonic(), random.Random(seed)
             async with working(url, count) as workers:

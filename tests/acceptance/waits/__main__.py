@@ -24,12 +24,12 @@ from tests.acceptance.database import private_database
 from tests.acceptance.families.__main__ import CONTEXT, GIVE_UP_S, count, kill, progress, unfinished
 from tests.acceptance.waits.processes import PRICE, colour_of, run_payer, run_person, run_worker
 from tests.acceptance.waits.workflow import SCHEMA, shop
+from tests.builders import finished_release
 from twelvefold.boot import RandomIds
 from twelvefold.core import Entry, ToolSucceeded, WaitEnded, WaitStarted
 from twelvefold.core.budget import Limits
-from twelvefold.core.ports import Principal, Release, Store
+from twelvefold.core.ports import Principal, Store
 from twelvefold.engine.commands import RunRequest, enqueue_run
-from twelvefold.engine.gate import LEVEL
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import ScriptedModel, in_turn
 from twelvefold.services.store import open_store
@@ -83,7 +83,7 @@ async def play(
         store = await open_store(url, pool_size=4)
         try:
             await store.run_script(SCHEMA)
-            await store.add_release(Release("test", "0.1.0", "", LEVEL, LEVEL))
+            await store.add_release(finished_release())
             return await _play(url, store, runs, workers, most_kills, random.Random(seed))
         finally:
             await store.close()
