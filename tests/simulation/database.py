@@ -5,14 +5,13 @@ import sqlite3
 from collections.abc import Callable
 from functools import cache
 
-from twelvefold.engine.gate import LEVEL
-from twelvefold.services.store.migrate import offline_sql
+from twelvefold.services.store.migrate import HEAD, offline_sql
 from twelvefold.services.store.sqlite.store import regexp
 
 SCHEMA = "CREATE TABLE orders (call_id text not null, item text not null);"
 FINISHED = (
     "INSERT INTO twelvefold_releases (number, release_id, version, commit_id, level, serves, at_us)"
-    f" VALUES (1, '1.0', '1.0', '', '{LEVEL}', '{LEVEL}', 0)"
+    f" VALUES (1, '1.0', '1.0', '', '{HEAD}', '{HEAD}', 0)"
 )
 """No older release works on the database, so runs may wait."""
 
