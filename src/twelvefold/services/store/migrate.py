@@ -208,6 +208,7 @@ def _check_lock(connection: "Connection", renew_lock: str, **_: object) -> None:
     if not renew_lock:
         return
     if connection.execute(text(renew_lock)).rowcount != 1:
+        connection.rollback()  # InnoDB keeps the row locked, also where the update matched none
         raise StoreUnavailable(LOCK_LOST)
     connection.commit()
 
