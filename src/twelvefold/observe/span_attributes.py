@@ -12,7 +12,7 @@ from twelvefold.observe import gen_ai
 Attribute = str | bool | int | float | Sequence[str]
 Attributes = dict[str, Attribute]
 PROVIDER = "openai"
-"""The API that models are called by, whoever is behind it."""
+"""The provider in the spans: all models are called by the OpenAI API."""
 _FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
