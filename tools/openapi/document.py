@@ -16,10 +16,9 @@ from tools.openapi.examples import EVENTS, EXAMPLES
 from tools.openapi.operation import PARAMETERS, Json, Operation
 from tools.openapi.operations import OPERATIONS
 from twelvefold.web.schemas.chat_messages import AssistantMessage
-from twelvefold.web.schemas.decode import OpenObject, RequestObject, Variants
 from twelvefold.web.schemas.items import InputItem
 from twelvefold.web.schemas.objects import Error, Readiness, ServerSentEvent
-from twelvefold.web.schemas.types import END
+from twelvefold.web.schemas.types import END, OpenObject, RequestObject, Variants
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "src" / "twelvefold" / "web" / "openapi.json"
 WIDTH = 120

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from twelvefold.web.schemas.decode import RequestObject
+from twelvefold.web.schemas.types import RequestObject
 
 Json = dict[str, Any]
 BOOLEAN, STRING = {"type": "boolean"}, {"type": "string"}

@@ -1,7 +1,7 @@
 """What request handlers work with: the shared objects of the process, and the request's client."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from twelvefold.config import Settings
-from twelvefold.core import Principal, RequestOptions, RunId
+from twelvefold.core import Principal, RequestOptions, RunId, Workflow
 from twelvefold.engine import BudgetExhausted, HeldRun, MemoryBudget, Reservation, Services, cancel
 from twelvefold.web.http import (
     AdmissionControl,
@@ -18,6 +18,7 @@ from twelvefold.web.http import (
     Authenticator,
     KeyWatch,
     RateLimiter,
+    caller_of,
     too_many_runs,
 )
 
@@ -129,6 +130,14 @@ def web_of(request: Request) -> Web:
     """Return the process that handles a request."""
     web: Web = request.app.state.web
     return web
+
+
+def offered_to(request: Request) -> Mapping[str, Workflow]:
+    """Return the workflows that the request's key may start, by name."""
+    caller, offered = caller_of(request), web_of(request).services.offered
+    if caller.workflows is None:
+        return offered
+    return {name: one for name, one in offered.items() if name in caller.workflows}
 
 
 # --- the client of a request --------------------------------------------------------------------

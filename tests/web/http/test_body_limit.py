@@ -7,13 +7,8 @@ from starlette.types import Message, Receive
 
 from twelvefold.web.http.body_budget import BodyBudget
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.middleware import (
-    MAX_DEPTH,
-    MAX_VALUES,
-    SMALL_BYTES,
-    LimitedBody,
-    parse_json,
-)
+from twelvefold.web.http.middleware import SMALL_BYTES, LimitedBody
+from twelvefold.web.schemas.decode import MAX_DEPTH, MAX_VALUES, parse_json
 
 
 def receive_in(*pieces: bytes) -> Receive:

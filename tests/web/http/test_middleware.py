@@ -23,7 +23,8 @@ from twelvefold.errors import (
 from twelvefold.web.app import create_app
 from twelvefold.web.http.authentication import principal_of
 from twelvefold.web.http.errors import ApiError, json_response
-from twelvefold.web.http.middleware import RequestMiddleware, parse_json
+from twelvefold.web.http.middleware import RequestMiddleware
+from twelvefold.web.schemas.decode import parse_json
 
 RAISED: dict[str, Exception] = {
     "api": ApiError(400, "not so", code="wrong", param="input"),

@@ -124,7 +124,7 @@ async def test_the_answer_to_an_approval_chooses_for_the_next_response(
 
 async def test_the_scope_to_approve_is_enough_to_choose_how_calls_are_shown(api: Served) -> None:
     from twelvefold.web.schemas.answer_options import changed_options
-    from twelvefold.web.schemas.responses import parse_turn
+    from twelvefold.web.schemas.turns import parse_turn
 
     workflows = api.web.services.workflows
     body = {"model": "shop", "input": "hi"}

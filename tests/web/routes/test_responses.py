@@ -14,7 +14,7 @@ from tests.web.sdk import check_response
 from tests.web.serving import Json, Serve, Served
 from twelvefold.core.events import RunStarted
 from twelvefold.errors import ModelRejected, ModelUnavailable, StoreUnavailable
-from twelvefold.web.http.middleware import MAX_DEPTH
+from twelvefold.web.schemas.decode import MAX_DEPTH
 
 # --- a turn ---------------------------------------------------------------------------------------
 

@@ -20,7 +20,8 @@ from twelvefold.web.http.authentication import hash_of
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.schemas.answer_options import UNCHANGING, changed_options, merge_options
 from twelvefold.web.schemas.decode import TOOL_ITEMS
-from twelvefold.web.schemas.responses import CreateResponse, TurnRequest, parse_turn
+from twelvefold.web.schemas.responses import CreateResponse
+from twelvefold.web.schemas.turns import TurnRequest, parse_turn
 
 ANSWER = {
     "type": "mcp_approval_response",

@@ -15,8 +15,9 @@ from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.schemas.chat_completions import parse_chat
 from twelvefold.web.schemas.conversations import CreateConversation, ForkConversation
-from twelvefold.web.schemas.decode import InvalidValue, RequestObject, decode, name_of
-from twelvefold.web.schemas.responses import parse_turn
+from twelvefold.web.schemas.decode import decode, name_of
+from twelvefold.web.schemas.turns import parse_turn
+from twelvefold.web.schemas.types import InvalidValue, RequestObject
 
 Json = dict[str, Any]
 Path = tuple[str | int, ...]

@@ -11,7 +11,8 @@ from tests.web.serving import Json, Served
 from tools.openapi.document import DOCUMENT, VARIANTS, document, text_of
 from tools.openapi.examples import EXAMPLES
 from tools.openapi.operations import OPERATIONS
-from twelvefold.web.schemas.decode import RequestObject, decode
+from twelvefold.web.schemas.decode import decode
+from twelvefold.web.schemas.types import RequestObject
 
 OPENAPI = document()
 BODIES = [one for one in OPERATIONS if one.body]

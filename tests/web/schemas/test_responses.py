@@ -11,8 +11,8 @@ from tests.engine.stage import SHOP
 from twelvefold.core.conversation.attachments import ALL_INPUTS
 from twelvefold.core.events import DEFAULT_OPTIONS, RequestOptions
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.middleware import parse_json
-from twelvefold.web.schemas.responses import TurnRequest, parse_turn
+from twelvefold.web.schemas.decode import parse_json
+from twelvefold.web.schemas.turns import TurnRequest, parse_turn
 
 Json = dict[str, Any]
 SHOPS = {"shop": SHOP}

@@ -32,12 +32,7 @@ from twelvefold.web.http.errors import (
     json_response,
     raise_invalid,
 )
-from twelvefold.web.http.middleware import (
-    AdmissionMiddleware,
-    RequestMiddleware,
-    new_request_id,
-    parse_json,
-)
+from twelvefold.web.http.middleware import AdmissionMiddleware, RequestMiddleware, new_request_id
 from twelvefold.web.http.pagination import (
     Page,
     check_list_parameters,
@@ -80,7 +75,6 @@ __all__ = [
     "paginate",
     "parse_flag",
     "parse_integer",
-    "parse_json",
     "parse_page",
     "parse_text",
     "parse_time_us",

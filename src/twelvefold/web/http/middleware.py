@@ -1,19 +1,13 @@
 """The middleware of every request: request id, log line, errors, authentication and limits.
 
 Plain ASGI, because every request pays for each layer between the server and its handler.
-
-A body has limits on its bytes, and on the number and depth of its JSON values. A text of 4 MB can
-have two million arrays. Decoding them takes 200 MB, walking through them takes seconds. Counting
-brackets and commas first takes milliseconds.
 """
 
 import re
 import secrets
 import time
 from functools import partial
-from typing import Any
 
-import msgspec
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,15 +50,7 @@ SMALL_BYTES = 65_536
 """Bodies up to this length do not wait for the budget."""
 BODY_ERROR = "body_error"
 """The key in a request's `state` where the protocol reports an error in the body's framing."""
-MAX_DEPTH = 64
-"""Nested arrays and objects. The deepest JSON Schema of a tool seen so far has 14 levels."""
-MAX_VALUES = 250_000
-"""Members of all arrays and objects together: one for every 16 bytes of the longest body."""
 _RELEASED = -1
-_STRUCTURE = b'[]{},"'
-_OTHER_BYTES = bytes(set(range(256)) - set(_STRUCTURE))
-_BRACES_AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_decode = msgspec.json.Decoder().decode
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
@@ -212,14 +198,22 @@ class AdmissionMiddleware:
         if scope["path"].startswith("/v1"):
             scope["state"]["caller"] = caller = await self._caller(Headers(scope=scope), client)
             owner = caller.principal.id
-            rates = self._rate.limits(caller.principal.id, caller.key, caller.rate_per_minute)
-            if rate_headers := await self._rate.take(rates):
-                send = _with_headers(rate_headers, send)
+            if self._rate.has_limits or caller.rate_per_minute is not None:
+                send = await self._count(caller, send)
         body = LimitedBody(receive, scope, self._max_body_bytes, self._body_budget, owner)
         try:
             await self._app(scope, body.receive, send)
         finally:
             body.release()
+
+    async def _count(self, caller: Caller, send: Send) -> Send:
+        """Count a request against its limits; return a `send` with the headers of the tightest.
+
+        Raises ApiError with 429 if one is reached.
+        """
+        rates = self._rate.limits(caller.principal.id, caller.key, caller.rate_per_minute)
+        headers = await self._rate.take(rates)
+        return _with_headers(headers, send) if headers else send
 
     async def _authenticate(self, headers: Headers, client: str) -> Caller:
         """Return the caller; a request waits for the database as later reads do."""
@@ -311,46 +305,3 @@ class LimitedBody:
 def _too_large(max_bytes: int) -> ApiError:
     message = f"the body is too long; the maximum is {max_bytes} bytes"
     return ApiError(413, message, code="request_too_large")
-
-
-def parse_json(body: bytes) -> Any:
-    """Return the value of a JSON text.
-
-    Raises ApiError: 413 for too many values, 400 for nesting that is too deep or invalid JSON.
-    """
-    structure = _structure(body)
-    if structure.count(b"[") + structure.count(b",") > MAX_VALUES:
-        message = f"the body has too many values; the maximum is {MAX_VALUES}"
-        raise ApiError(413, message, code="request_too_large")
-    try:
-        value = _decode(body)
-    except RecursionError as error:
-        raise _too_deep() from error
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from error
-    if _is_too_deep(structure):
-        raise _too_deep()
-    return value
-
-
-def _structure(text: bytes) -> bytes:
-    """Return a JSON text's brackets and commas, with braces as brackets; `b""` if they are few."""
-    if sum(text.count(mark) for mark in (b"[", b"{", b",")) <= MAX_DEPTH:
-        return b""
-    # Without escapes every quote begins or ends a string.
-    unescaped = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    marks = unescaped.translate(_BRACES_AS_BRACKETS, delete=_OTHER_BYTES)
-    # Most strings have no marks: they are two quotes here. Removing these leaves few to split at.
-    return b"".join(marks.replace(b'""', b"").split(b'"')[::2])
-
-
-def _is_too_deep(structure: bytes) -> bool:
-    """Return whether brackets are nested too deeply; the text is valid JSON."""
-    brackets = structure.replace(b",", b"")
-    for _ in range(MAX_DEPTH):
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
-
-
-def _too_deep() -> ApiError:
-    return ApiError(400, f"the body is nested too deeply; the maximum is {MAX_DEPTH} levels")

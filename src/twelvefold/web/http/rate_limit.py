@@ -59,7 +59,7 @@ class RateLimiter:
     """Counts requests. `store` has the buckets; `clock` gives monotonic seconds.
 
     A key has `per_key` requests a minute unless it has a limit of its own, a principal has
-    `per_principal`; None: no limit.
+    `per_principal`; None: no limit. `has_limits`: there is one of the two.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class RateLimiter:
         per_principal: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.has_limits = per_key is not None or per_principal is not None
         self._per_key = per_key
         self._per_principal = per_principal
         self._store = store

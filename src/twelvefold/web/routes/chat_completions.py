@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.errors import NotFound, ServiceFault
-from twelvefold.web.http import ApiError, json_response, principal_of, release_soon
+from twelvefold.web.http import ApiError, caller_of, json_response, principal_of, release_soon
 from twelvefold.web.projection.chat_completion import (
     Chunks,
     completion,
@@ -19,11 +19,10 @@ from twelvefold.web.projection.chat_completion import (
     failure_of,
     find_person_needed,
 )
-from twelvefold.web.routes import for_caller, offered_to
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, read_supervised, wait_for_end
 from twelvefold.web.schemas import ChatRequest, json_body, parse_chat
-from twelvefold.web.state import ClientWatch, Web, web_of
+from twelvefold.web.state import ClientWatch, Web, offered_to, web_of
 from twelvefold.web.streaming.reader import DONE, encode_data
 
 STILL_WAITS = (
@@ -37,7 +36,7 @@ async def create(request: Request) -> Response:
     web, principal = web_of(request), principal_of(request)
     body, workflows = await json_body(request), offered_to(request)
     chat = parse_chat(body, request.headers, workflows, web.accepted_inputs)
-    turn = for_caller(chat.turn, request)
+    turn = chat.turn.for_caller(caller_of(request))
     client = ClientWatch(request)
     started = await start_turn(web, principal, turn, client)
     release_soon(request)

@@ -15,9 +15,9 @@ from twelvefold.web.history.thread_reader import open_thread_reader
 from twelvefold.web.http import json_response, list_object, parse_page, principal_of
 from twelvefold.web.projection.conversations import conversation_object
 from twelvefold.web.projection.items import input_items
-from twelvefold.web.routes import load_path_head
 from twelvefold.web.runs.append import append_between_runs
 from twelvefold.web.runs.target import resolve_references
+from twelvefold.web.runs.visibility import load_path_head
 from twelvefold.web.schemas import (
     NO_CALLS,
     CreateItems,

@@ -15,9 +15,9 @@ from twelvefold.errors import DuplicateRow
 from twelvefold.web.http import json_response, list_object, parse_page, principal_of, raise_invalid
 from twelvefold.web.ids import conversation_id, parse_conversation_id
 from twelvefold.web.projection.conversations import conversation_object, conversation_row
-from twelvefold.web.routes import load_path_head
 from twelvefold.web.runs.append import append_once
 from twelvefold.web.runs.target import resolve_references
+from twelvefold.web.runs.visibility import load_path_head
 from twelvefold.web.schemas import (
     CreateConversation,
     ForkConversation,

@@ -8,9 +8,8 @@ from starlette.routing import BaseRoute, Route
 
 from twelvefold.core import FILE, IMAGE, Workflow
 from twelvefold.web.http import check_list_parameters, json_response
-from twelvefold.web.routes import offered_to
 from twelvefold.web.schemas import Json, chosen_model, model_names, workflow_of
-from twelvefold.web.state import Web, web_of
+from twelvefold.web.state import Web, offered_to, web_of
 
 
 async def list_models(request: Request) -> Response:

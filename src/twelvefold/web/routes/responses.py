@@ -14,6 +14,7 @@ from twelvefold.engine import retry_unavailable
 from twelvefold.errors import Conflict
 from twelvefold.web.http import (
     ApiError,
+    caller_of,
     json_response,
     paginate,
     parse_flag,
@@ -26,7 +27,6 @@ from twelvefold.web.http import (
 )
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.projection.items import input_items
-from twelvefold.web.routes import for_caller, offered_to
 from twelvefold.web.runs.approvals import answer_approval
 from twelvefold.web.runs.create import StartedRun, start_turn
 from twelvefold.web.runs.supervise import EventStream, encode_events, wait_for_end
@@ -38,7 +38,7 @@ from twelvefold.web.schemas import (
     parse_turn,
     tool_items_of,
 )
-from twelvefold.web.state import ClientWatch, turn_memory, web_of
+from twelvefold.web.state import ClientWatch, offered_to, turn_memory, web_of
 from twelvefold.web.streaming.child_items import nest_child_items, try_nest_child_items
 from twelvefold.web.streaming.lookup import open_response
 from twelvefold.web.streaming.reader import ResponseReader
@@ -49,7 +49,7 @@ async def create(request: Request) -> Response:
     web, client = web_of(request), ClientWatch(request)
     body, workflows = await json_body(request), offered_to(request)
     turn = parse_turn(body, request.headers, workflows, web.accepted_inputs)
-    turn = for_caller(turn, request)
+    turn = turn.for_caller(caller_of(request))
     answers = any(map(is_answer, turn.items))
     if answers and changed_options(turn):
         require_scope(request, "runs")

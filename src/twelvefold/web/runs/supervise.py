@@ -270,7 +270,7 @@ async def encode_events(
 
 async def _with_child_items(web: Web, started: StartedRun, event: Json) -> Json:
     """Return an event; the last one has the response as `GET` returns it."""
-    if event["type"] not in LAST_EVENTS.values():
+    if event["type"] not in LAST_EVENTS.values() or not started.reader.projection.children:
         return event
     response = await try_nest_child_items(web, started.reader, event["response"])
     return event | {"response": response}

@@ -2,10 +2,26 @@
 
 from contextlib import suppress
 
+from starlette.requests import Request
+
 from twelvefold.core import Principal, RunStarted, Store, ThreadHead, ThreadId
 from twelvefold.engine import retry_unavailable
 from twelvefold.errors import NotFound
-from twelvefold.web.ids import conversation_id
+from twelvefold.web.http import principal_of, require_workflow
+from twelvefold.web.ids import conversation_id, parse_conversation_id
+from twelvefold.web.state import web_of
+
+
+async def load_path_head(request: Request) -> ThreadHead:
+    """Return the conversation that the request's path names.
+
+    Raises NotFound, and ApiError with 403 if the request's key does not allow to change it.
+    """
+    thread = parse_conversation_id(request.path_params["conversation_id"])
+    store, principal = web_of(request).services.store, principal_of(request)
+    head = await load_visible_head(store, principal, thread)
+    require_workflow(request, head.workflow)
+    return head
 
 
 async def load_visible_head(store: Store, principal: Principal, thread: ThreadId) -> ThreadHead:

@@ -22,24 +22,19 @@ from twelvefold.web.schemas.conversations import (
     UpdateConversation,
 )
 from twelvefold.web.schemas.decode import json_body, read_body, tool_items_of
-from twelvefold.web.schemas.items import (
-    ANSWER,
-    CALL_ITEMS,
-    QUESTION,
-    REFERENCE,
-    RESULT,
-    Choices,
+from twelvefold.web.schemas.items import ANSWER, CALL_ITEMS, QUESTION, REFERENCE, RESULT, Choices
+from twelvefold.web.schemas.signals import SendSignal
+from twelvefold.web.schemas.turns import (
+    TurnRequest,
     answered_id,
+    chosen_model,
     is_answer,
+    model_names,
+    parse_turn,
     plain_items,
     reject_unaccepted,
+    workflow_of,
 )
-from twelvefold.web.schemas.named_models import chosen_model, model_names, workflow_of
-from twelvefold.web.schemas.responses import (
-    TurnRequest,
-    parse_turn,
-)
-from twelvefold.web.schemas.signals import SendSignal
 from twelvefold.web.schemas.types import (
     InputFiles,
     ItemStatus,

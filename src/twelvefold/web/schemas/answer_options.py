@@ -7,7 +7,7 @@ value is the default or null, and needs the scope `runs` in addition to `approve
 from msgspec import structs
 
 from twelvefold.core import RequestOptions
-from twelvefold.web.schemas.responses import TurnRequest, check_choice
+from twelvefold.web.schemas.turns import TurnRequest, check_choice
 
 UNCHANGING = frozenset(
     {

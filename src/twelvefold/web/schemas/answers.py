@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from twelvefold.web.schemas.decode import RequestObject
+from twelvefold.web.schemas.types import RequestObject
 
 
 class AnswerQuestion(RequestObject):

@@ -13,31 +13,28 @@ from msgspec import Meta
 from twelvefold.core import Item, RequestOptions, Workflow
 from twelvefold.web.http import raise_invalid
 from twelvefold.web.schemas.chat_messages import ChatMessage, items_of, reject_functions
-from twelvefold.web.schemas.decode import (
-    InvalidValue,
-    OpenObject,
-    RequestObject,
-    decode,
-    hops_of,
-    parse_idempotency_key,
-)
+from twelvefold.web.schemas.decode import decode, hops_of, parse_idempotency_key
 from twelvefold.web.schemas.items import Function
-from twelvefold.web.schemas.named_models import chosen_model, workflow_of
-from twelvefold.web.schemas.responses import (
+from twelvefold.web.schemas.turns import (
     AcceptedInputs,
     TurnRequest,
     check_choice,
     check_format,
     check_names,
+    chosen_model,
     text_alone,
+    workflow_of,
 )
 from twelvefold.web.schemas.types import (
     PASSED,
     STREAM,
     TOOL_CHOICE,
     UNUSED,
+    InvalidValue,
     Metadata,
     ModelName,
+    OpenObject,
+    RequestObject,
     Temperature,
     Text64,
     Text512,

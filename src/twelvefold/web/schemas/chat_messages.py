@@ -12,15 +12,17 @@ from msgspec import Meta
 from twelvefold.core import Item, check_file, check_image
 from twelvefold.web.http import raise_invalid
 from twelvefold.web.schemas.call_results import without_repeats
-from twelvefold.web.schemas.decode import InvalidValue, OpenObject, RequestObject
-from twelvefold.web.schemas.items import (
-    RESULT,
-    Choices,
-    Refusal,
-    invalid_members,
-    reject_unaccepted,
+from twelvefold.web.schemas.items import RESULT, Choices, Refusal, invalid_members
+from twelvefold.web.schemas.turns import reject_unaccepted
+from twelvefold.web.schemas.types import (
+    FILE_DATA,
+    IMAGE_URL,
+    NO_FILES,
+    CallId,
+    InvalidValue,
+    OpenObject,
+    RequestObject,
 )
-from twelvefold.web.schemas.types import FILE_DATA, IMAGE_URL, NO_FILES, CallId
 
 # --- parts ----------------------------------------------------------------------------------------
 

@@ -7,9 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from twelvefold.web.schemas.decode import RequestObject
 from twelvefold.web.schemas.items import InputItem
-from twelvefold.web.schemas.types import Metadata
+from twelvefold.web.schemas.types import Metadata, RequestObject
 
 MAX_ITEMS = 20
 """Items in one request. Source: the Conversations API."""

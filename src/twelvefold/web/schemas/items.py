@@ -4,23 +4,28 @@ Source: the `input` union of the OpenAI Responses API. An item that only OpenAI'
 returns 400: a model that lacks it would answer wrongly.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
 from twelvefold.core import (
     InvalidAttachment,
-    Item,
     check_file,
     check_image,
-    find_unaccepted,
 )
-from twelvefold.web.http import abbreviate, raise_invalid
-from twelvefold.web.schemas.decode import InvalidValue, RequestObject, Variants
-from twelvefold.web.schemas.types import FILE_DATA, IMAGE_URL, NO_FILES, CallId, ToolName
+from twelvefold.web.http import abbreviate
+from twelvefold.web.schemas.types import (
+    FILE_DATA,
+    IMAGE_URL,
+    NO_FILES,
+    CallId,
+    InvalidValue,
+    RequestObject,
+    ToolName,
+    Variants,
+)
 
 REFERENCE = "item_reference"
 ANSWER = "mcp_approval_response"
@@ -239,26 +244,6 @@ _ITEMS: Mapping[str, type[RequestObject]] = {
 }
 
 
-def plain_items(items: Sequence[InputItem]) -> list[Item]:
-    """Return items as the journal keeps them, without members that are null."""
-    plain: list[Item] = msgspec.to_builtins(items)
-    return own_items(plain)
-
-
-def own_items(items: Sequence[Item]) -> list[Item]:
-    """Return the items without those of runs below a response, which CHILD_ITEMS=nested shows."""
-    return [item for item in items if "parent" not in item]
-
-
-def reject_unaccepted(items: Sequence[Item], choices: Choices, places: Sequence[str]) -> None:
-    """Raise ApiError for images and files that none of the models takes.
-
-    `places` has the parameter of each item.
-    """
-    if problem := find_unaccepted(items, choices):
-        raise_invalid(problem.message, f"{places[problem.index]}.{problem.at}", problem.code)
-
-
 # --- functions ------------------------------------------------------------------------------------
 
 
@@ -303,15 +288,3 @@ def _check_type(value: object, kind: type[object], *at: str | int) -> None:
     if type(value) is not kind:
         names: Mapping[type[object], str] = {dict: "an object", list: "an array", str: "a string"}
         raise InvalidValue(f"must be {names[kind]}", "parameters", *at, code="invalid_type")
-
-
-def is_answer(item: Item) -> bool:
-    """Return whether an item answers a call that waits: an approval, or a tool's question."""
-    return item["type"] == ANSWER or (
-        item["type"] == RESULT and str(item["call_id"]).startswith(QUESTION)
-    )
-
-
-def answered_id(item: Item) -> str:
-    """Return the id of the item that an answer is for."""
-    return str(item["approval_request_id"] if item["type"] == ANSWER else item["call_id"])

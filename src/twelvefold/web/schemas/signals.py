@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from twelvefold.web.schemas.decode import RequestObject
+from twelvefold.web.schemas.types import RequestObject
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 

@@ -1,7 +1,10 @@
 """Types of the API that several requests or responses share."""
 
-from typing import Annotated, Any, Literal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
+import msgspec
 from msgspec import Meta
 
 from twelvefold.core import FinalStatus
@@ -54,3 +57,59 @@ Metadata = Annotated[
     dict[Text64, Text512],
     Meta(max_length=16, description="Kept beside the object and returned with it."),
 ]
+Path = tuple[str | int, ...]
+_NAME_CHARS = 60
+
+
+class InvalidValue(ValueError):
+    """A value that msgspec's types cannot refuse; `at` is its path below the struct at fault."""
+
+    def __init__(self, message: str, *at: str | int, code: str = "invalid_value") -> None:
+        super().__init__(message)
+        self.at: Path = at
+        self.code = code
+
+
+class RequestObject(msgspec.Struct, omit_defaults=True):
+    """A JSON object of a request. A member that is null counts as left out.
+
+    `UNSUPPORTED` names members that the OpenAI API has and this server has not, each with the
+    values that change nothing and are therefore accepted. `MISSING_TAG` is the code for an object
+    without the member that tells its kind.
+    """
+
+    UNSUPPORTED: ClassVar[Mapping[str, Sequence[object]]] = {}
+    MISSING_TAG: ClassVar[str] = "unsupported_value"
+
+    @classmethod
+    def check_unknown(cls, key: str, value: object) -> None:
+        """Raise InvalidValue for a member that is no field."""
+        if key not in cls.UNSUPPORTED:
+            name = key if len(key) <= _NAME_CHARS else f"{key[:_NAME_CHARS]}…"
+            raise InvalidValue("is not known", name, code="unknown_parameter")
+        harmless = cls.UNSUPPORTED[key]
+        if not any(type(value) is type(one) and value == one for one in harmless):
+            raise InvalidValue("is not supported here", key, code="unsupported_parameter")
+
+
+class OpenObject(RequestObject):
+    """A JSON object whose unknown members are ignored."""
+
+    @classmethod
+    def check_unknown(cls, key: str, value: object) -> None:
+        """Accept every member."""
+
+
+class Variants(ABC):
+    """A JSON object that may be one of several structs, which msgspec cannot tell apart."""
+
+    VARIANTS: ClassVar[Sequence[type[RequestObject]]] = ()
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        return other in cls.VARIANTS
+
+    @classmethod
+    @abstractmethod
+    def variant(cls, raw: object) -> Any:
+        """Return the struct for a value, or the union of some. Raises InvalidValue."""

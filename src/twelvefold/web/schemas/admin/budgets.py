@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from twelvefold.core.ports.budgets import Policy, Window
-from twelvefold.web.schemas.decode import RequestObject
 from twelvefold.web.schemas.objects import Answer
+from twelvefold.web.schemas.types import RequestObject
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Tokens = Annotated[int, Meta(ge=0, le=10**15, description="Maximum tokens, input and output.")]

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from twelvefold.web.schemas.decode import RequestObject
 from twelvefold.web.schemas.objects import Answer
+from twelvefold.web.schemas.types import RequestObject
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Seconds = Annotated[float, Meta(gt=0, le=3_155_760_000)]

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from twelvefold.core import RunStatus, Settlement
-from twelvefold.web.schemas.decode import RequestObject
 from twelvefold.web.schemas.objects import Answer
+from twelvefold.web.schemas.types import RequestObject
 
 RunAction = Literal["cancel", "retry", "resume", "answer", "settle", "fork"]
 CallName = Annotated[str, Meta(max_length=255, description="A call as the run has it, `12.0`.")]
