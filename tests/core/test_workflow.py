@@ -156,12 +156,12 @@ async def of_transaction(client: Resource[Transaction]) -> None: ...
         (
             plain_reader,
             "tool plain_reader: takes ReadOnly, so it must be an async function; "
-            "a plain one takes SyncReadOnly$",
+            r"a plain one takes SyncReadOnly \(.*test_workflow\.py, line \d+\)$",
         ),
         (
             plain_writer,
             "tool plain_writer: takes Transaction, so it must be an async function; "
-            "a plain one takes SyncTransaction$",
+            r"a plain one takes SyncTransaction \(.*test_workflow\.py, line \d+\)$",
         ),
         (sync_reader, "tool sync_reader: an async function takes ReadOnly, not SyncReadOnly"),
         (sync_writer, "tool sync_writer: an async function takes Transaction, not SyncTransaction"),

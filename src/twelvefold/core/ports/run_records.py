@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from msgspec import Struct
 
@@ -31,6 +31,11 @@ class Principal:
 
     id: str
     key_id: str = field(default="", compare=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, *_: Any) -> NoReturn:
+        """Refuse to be a part of what a model writes: it would choose whom it acts for."""
+        raise TypeError("the engine fills a Principal, never the model")
 
 
 class CallKey(str):

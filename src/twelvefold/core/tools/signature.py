@@ -1,14 +1,15 @@
 """A tool's signature: which parameters the engine fills, which the model, and the tool's effect."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from types import UnionType
+from collections.abc import Callable, Iterator, Mapping
+from types import NoneType, UnionType
 from typing import (
     Annotated,
     Any,
     Literal,
     NamedTuple,
     TypeVar,
+    Union,
     cast,
     get_args,
     get_origin,
@@ -96,28 +97,88 @@ class Signature(NamedTuple):
 def read_signature(tool: str, function: Callable[..., object]) -> Signature:
     """Return the parameters by the way they are filled.
 
-    Raises WorkflowError if a parameter has no type, or the function cannot be a tool.
+    Raises WorkflowError, with the file and the line, if a parameter has no type, if a type that the
+    engine fills is within another one, or if the function cannot be a tool.
     """
+    try:
+        return _read_signature(tool, function)
+    except WorkflowError as error:
+        location = location_of(function)
+        raise WorkflowError(f"{error} ({location})" if location else str(error)) from error
+
+
+def _read_signature(tool: str, function: Callable[..., object]) -> Signature:
     is_async = _check_function(tool, function)
     hints = _read_hints(tool, function)
     returns = hints.get("return")
     signature = Signature({}, {}, {}, declares_wait(returns), may_return(returns, FanOut))
     for parameter in inspect.signature(function).parameters.values():
         hint = _check_parameter(tool, parameter, hints)
-        kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        if any(mark is _RESOURCE for mark in marks):
+        kind, is_resource = _read_type(hint)
+        if is_resource:
             signature.resources[parameter.name] = _resource_type(tool, parameter.name, kind)
         elif kind in _HANDED_IN:
             _check_sql(tool, kind, is_async)
             signature.handed_in[parameter.name] = cast("type", kind)
         else:
+            _check_no_filled_type(tool, parameter.name, hint)
             signature.model_parameters[parameter.name] = parameter.replace(annotation=hint)
     return signature
 
 
+def _read_type(hint: Any) -> tuple[Any, bool]:
+    """Return the type below aliases, `NewType`, `Annotated` and `| None`; whether it is a resource.
+
+    The type of a resource is returned as it is declared.
+    """
+    origin = get_origin(hint)
+    if origin is Annotated:
+        below, *marks = get_args(hint)
+        return (below, True) if _RESOURCE in marks else _read_type(below)
+    if origin in (Union, UnionType):
+        choices = [one for one in get_args(hint) if one is not NoneType]
+        return _read_type(choices[0]) if len(choices) == 1 else (hint, False)
+    below = _below_name(hint)
+    return (hint, False) if below is None else _read_type(below)
+
+
+def _below_name(hint: Any) -> Any:
+    """Return the type that an alias or a `NewType` stands for; None for another type."""
+    return getattr(hint, "__value__", None) or getattr(hint, "__supertype__", None)
+
+
+def _check_no_filled_type(tool: str, name: str, hint: Any) -> None:
+    """Raise WorkflowError for a type that the engine fills within one that the model fills."""
+    for one in _types_in(hint):
+        if one is _RESOURCE:
+            found = "Resource"
+        elif any(base in _HANDED_IN for base in getattr(one, "__mro__", ())):
+            found = one.__name__
+        else:
+            continue
+        raise WorkflowError(
+            f"tool {tool}: parameter {name!r} is {hint}, which has a {found} in it; the model "
+            "cannot fill one, and the engine fills only a parameter of exactly such a type"
+        )
+
+
+def _types_in(hint: Any) -> Iterator[Any]:
+    """Yield the type, each type that it is made of, and what `Annotated` adds to them."""
+    waiting, seen = [hint], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        bound = getattr(one, "__bound__", None)
+        waiting += [*get_args(one), *getattr(one, "__constraints__", ())]
+        waiting += [below for below in (bound, _below_name(one)) if below is not None]
+
+
 def may_return(annotation: Any, kind: type) -> bool:
     """Return whether a return annotation names this type, alone or in a union."""
-    return annotation is kind or any(may_return(one, kind) for one in get_args(annotation))
+    return any(one is kind for one in _types_in(annotation))
 
 
 def _resource_type(tool: str, name: str, kind: Any) -> type:
