@@ -51,6 +51,7 @@ WORDS = {
     "by_uncounted": "INDEXED BY runs_uncounted",
     "by_key": "",
     "by_origin": "",
+    "by_parent": "",
     "by_thread": "",
 }
 

@@ -11,6 +11,7 @@ import pytest
 from tests import servers
 from tests.certificates import Certificates, make_certificates
 from tests.services.store.builders import SCHEMA, emptied, made, on_server
+from tests.services.store.mysql.server_reads import Reads, freeze_statistics
 from tests.simulation.store import SimulatedStore, simulated
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store
@@ -108,4 +109,15 @@ async def mariadb(mariadb_url: str) -> AsyncIterator[Store]:
     store = await open_store(mariadb_url)
     await emptied(store)
     yield store
+    await store.close()
+
+
+@pytest.fixture(params=[False, True], ids=["statistics-of-empty-tables", "current-statistics"])
+async def reads(
+    mariadb: Store, mariadb_url: str, request: pytest.FixtureRequest
+) -> AsyncIterator[Reads]:
+    """Counts what the database of `mariadb` reads for another store."""
+    await freeze_statistics(mariadb)
+    store = await open_store(mariadb_url)
+    yield Reads(store, request.param)
     await store.close()

@@ -20,6 +20,7 @@ from tests.builders import (
     user,
 )
 from tests.services.store.builders import LONG_S, append, leased, new_run, new_thread, rows
+from tests.services.store.mysql.server_reads import Reads
 from twelvefold.core.events import Event, OutcomeUnknown
 from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.core.ports import Append, LatestRun, ListedThread, Store
@@ -331,35 +332,18 @@ async def test_items_added_after_a_waiting_run_are_no_response(store: Store) -> 
 # --- what it costs ----------------------------------------------------------------------------
 
 
-async def _rows_read(store: Store, work: Any) -> int:
-    """Return how many rows MariaDB has read."""
-
-    async def read() -> int:
-        statement = "SHOW GLOBAL STATUS LIKE 'Handler_read%'"
-        found = await rows(store, statement)
-        return sum(int(row["Value"]) for row in found)
-
-    before = await read()
-    idle = await read() - before
-    before = await read()
-    await work()
-    return await read() - before - idle
-
-
 @pytest.mark.mysql
-async def test_a_page_reads_no_thread_that_is_not_listed(mariadb: Store) -> None:
+async def test_a_page_reads_no_thread_that_is_not_listed(mariadb: Store, reads: Reads) -> None:
     listed = [await made(mariadb) for _ in range(5)]
-    pages: list[Any] = []
 
-    async def page() -> None:
-        for newest_first in (True, False):
-            pages.append(await ids(mariadb, limit=2, newest_first=newest_first))
+    async def pages() -> list[Any]:
+        return [await ids(reads.store, limit=2, newest_first=newest) for newest in (True, False)]
 
-    alone = await _rows_read(mariadb, page)
+    first, alone = await reads.of(pages())
     await asyncio.gather(*(ran(mariadb, store=False) for _ in range(100)))
     for _ in range(50):
         await mariadb.delete_thread((await ran(mariadb)).thread)
-    among = await _rows_read(mariadb, page)
+    second, among = await reads.of(pages())
 
-    assert pages[:2] == pages[2:] == [listed[:2:-1], listed[:2]]
+    assert first == second == [listed[:2:-1], listed[:2]]
     assert among <= alone + 20

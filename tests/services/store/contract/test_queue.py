@@ -8,7 +8,7 @@ import pytest
 from tests.builders import asked, finished, said
 from tests.services.store.builders import LONG_S, append, leased, new_run, queued
 from tests.services.store.mysql.many_runs import add_runs
-from tests.services.store.mysql.server_reads import reads_of
+from tests.services.store.mysql.server_reads import Reads
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Store
 
@@ -265,7 +265,7 @@ async def test_a_run_has_its_background_flag(store: Store) -> None:
 
 
 @pytest.mark.mysql
-async def test_runs_that_are_not_claimable_are_not_read(mariadb: Store) -> None:
+async def test_runs_that_are_not_claimable_are_not_read(mariadb: Store, reads: Reads) -> None:
     """Otherwise each search of each worker would read all these runs."""
     await add_runs(mariadb, BACKLOG, status="waiting", made_at_ms=1)
     await add_runs(mariadb, BACKLOG, status="completed", made_at_ms=2 * BACKLOG)
@@ -274,9 +274,9 @@ async def test_runs_that_are_not_claimable_are_not_read(mariadb: Store) -> None:
     await add_runs(mariadb, BACKLOG, principal="'bulk'", made_at_ms=8 * BACKLOG)
     run = await queued(mariadb)
 
-    work, read = await reads_of(mariadb, mariadb.waiting_work(workflows=ACADEMY, limit=10))
-    behind, read_behind = await reads_of(
-        mariadb, mariadb.waiting_work(workflows=ACADEMY, limit=10, after="bulk")
+    work, read = await reads.of(reads.store.waiting_work(workflows=ACADEMY, limit=10))
+    behind, read_behind = await reads.of(
+        reads.store.waiting_work(workflows=ACADEMY, limit=10, after="bulk")
     )
 
     assert work.runs[0].run == run
@@ -286,15 +286,15 @@ async def test_runs_that_are_not_claimable_are_not_read(mariadb: Store) -> None:
 
 
 @pytest.mark.mysql
-async def test_a_count_reads_no_more_than_its_limit(mariadb: Store) -> None:
+async def test_a_count_reads_no_more_than_its_limit(mariadb: Store, reads: Reads) -> None:
     await add_runs(mariadb, BACKLOG, workflow="retired", made_at_ms=1)
     await add_runs(mariadb, BACKLOG, principal="'bulk'", made_at_ms=2 * BACKLOG)
     await add_runs(mariadb, BACKLOG, is_old=True, made_at_ms=4 * BACKLOG)
     await queued(mariadb)
 
-    count, read = await reads_of(mariadb, mariadb.queued_runs(workflows=ACADEMY, limit=100))
-    of_eve, read_of_eve = await reads_of(
-        mariadb, mariadb.queued_runs(workflows=ACADEMY, limit=100, principal="eve")
+    count, read = await reads.of(reads.store.queued_runs(workflows=ACADEMY, limit=100))
+    of_eve, read_of_eve = await reads.of(
+        reads.store.queued_runs(workflows=ACADEMY, limit=100, principal="eve")
     )
 
     assert (count, of_eve) == (100, 0)

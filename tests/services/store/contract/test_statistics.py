@@ -7,7 +7,7 @@ import pytest
 from tests.builders import asked, said
 from tests.services.store.builders import append, leased, new_run, queued
 from tests.services.store.mysql.many_runs import add_runs
-from tests.services.store.mysql.server_reads import reads_of
+from tests.services.store.mysql.server_reads import Reads
 from twelvefold.core.ports import OutboxCount, RunCount, Store
 
 LIMIT = 100
@@ -81,14 +81,14 @@ async def test_messages_are_counted_by_state(store: Store) -> None:
 
 
 @pytest.mark.mysql
-async def test_a_count_reads_no_more_rows_than_its_limit(mariadb: Store) -> None:
+async def test_a_count_reads_no_more_rows_than_its_limit(mariadb: Store, reads: Reads) -> None:
     await add_runs(mariadb, BACKLOG, status="completed", made_at_ms=1)
     await add_runs(mariadb, BACKLOG, status="waiting", made_at_ms=2 * BACKLOG)
     await add_runs(mariadb, BACKLOG, workflow="retired", made_at_ms=4 * BACKLOG)
     await add_runs(mariadb, BACKLOG, made_at_ms=6 * BACKLOG)
 
-    counting = mariadb.run_counts(workflows=("academy",), limit=LIMIT)
-    found, read = await reads_of(mariadb, counting)
+    counting = reads.store.run_counts(workflows=("academy",), limit=LIMIT)
+    found, read = await reads.of(counting)
 
     assert {one.status: one.runs for one in found} == {
         "queued": LIMIT,

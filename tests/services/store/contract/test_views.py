@@ -9,7 +9,7 @@ import pytest
 from tests.builders import HASH, asked
 from tests.docs.pages import ROOT
 from tests.services.store.builders import append, leased, new_run, rows
-from tests.services.store.mysql.server_reads import reads_of
+from tests.services.store.mysql.server_reads import Reads
 from twelvefold.core.events import (
     ApprovalAnswered,
     ModelAttempt,
@@ -182,13 +182,13 @@ async def test_the_page_names_the_columns_of_each_view(store: Store) -> None:
 
 
 @pytest.mark.mysql
-async def test_the_calls_of_a_thread_are_read_from_an_index(mariadb: Store) -> None:
+async def test_the_calls_of_a_thread_are_read_from_an_index(mariadb: Store, reads: Reads) -> None:
     for _ in range(30):
         lease = await replied(mariadb)
         await append(mariadb, lease, 2, ToolSucceeded(FIRST, "a", "b"))
     query = "SELECT * FROM twelvefold_calls WHERE thread_id = :thread"
 
-    found, read = await reads_of(mariadb, rows(mariadb, query, thread=lease.run.thread))
+    found, read = await reads.of(rows(reads.store, query, thread=lease.run.thread))
 
     assert len(found) == 1
     assert read < 20

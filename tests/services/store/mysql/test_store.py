@@ -29,7 +29,7 @@ from tests.services.store.builders import (
 from twelvefold.boot import RandomIds
 from twelvefold.core.budget import Limits
 from twelvefold.core.ids import LeaseToken, RunId
-from twelvefold.core.ports import Append, Lease, ReadOnly, Store
+from twelvefold.core.ports import Append, Lease, Store
 from twelvefold.engine.commands import take
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict, StoreUnavailable
@@ -40,6 +40,7 @@ from twelvefold.services.store.mysql.connections import Timeouts
 from twelvefold.services.store.mysql.store import MySQLStore
 from twelvefold.services.store.mysql.url import connect_arguments
 from twelvefold.services.store.sql.base import wall_clock_us
+from twelvefold.services.store.sql.store import SQLStore
 
 pytestmark = pytest.mark.mysql
 TAKE = "UPDATE seats SET taken = taken + 1 WHERE id = :id"
@@ -337,19 +338,21 @@ async def test_a_read_is_one_statement_and_waits_for_no_tool(server: PrivateMari
     lease = await leased(store)
     await store.run(lease.run)
 
-    async with store.write() as tx:
-        before = await questions(tx)
+    async with store.write():
+        before = await read_questions(store)
         for _ in range(10):
             await store.run(lease.run)
-        after = await questions(tx)
+        after = await read_questions(store)
     await store.close()
 
     assert after - before == 10 + 1
 
 
-async def questions(db: ReadOnly) -> int:
-    row = await db.fetch_one("SHOW GLOBAL STATUS LIKE 'Questions'")
-    assert row is not None
+async def read_questions(store: Store) -> int:
+    """Return how many statements the session of the store's reads has sent."""
+    assert isinstance(store, SQLStore)
+    async with store._read_connection() as db:
+        (row,) = await db.fetch("SHOW SESSION STATUS LIKE 'Questions'", {})
     return int(row["Value"])
 
 

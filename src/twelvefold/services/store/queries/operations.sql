@@ -64,11 +64,11 @@ SELECT thread_id, ordinal, created_at, status, workflow, principal FROM runs {by
 -- keys_below: the runs below a run
 SELECT r.thread_id, r.ordinal, r.created_at, r.status, r.workflow, r.principal
   FROM (WITH RECURSIVE below (id) AS (
-          SELECT id FROM threads WHERE parent_thread = :thread AND parent_run = :ordinal
+          SELECT id FROM threads {by_parent} WHERE parent_thread = :thread AND parent_run = :ordinal
           UNION ALL
-          SELECT t.id FROM below b JOIN threads t ON t.parent_thread = b.id)
+          SELECT t.id FROM below b {straight_join} threads t {by_parent} ON t.parent_thread = b.id)
         SELECT id FROM below) b
-  JOIN runs r ON r.thread_id = b.id
+  {straight_join} runs r {by_key} ON r.thread_id = b.id
  ORDER BY r.created_at DESC, r.thread_id DESC, r.ordinal DESC LIMIT :scan
 
 -- unsent_messages: by the time of their next attempt, the last one first; with :failed those with an error. Reads

@@ -5,7 +5,7 @@
 -- to the last one. The `size` of a fork includes the entries of its origin
 SELECT id, head, head - COALESCE(forked_at, 0) AS entries, COALESCE(size, 0) AS size, forked_from,
        created_at < :before_us AS is_old
-  FROM threads
+  FROM threads {by_key}
  WHERE id < :below ORDER BY id DESC LIMIT :limit
 
 -- deleted_threads: the next deleted threads, in the order of the index threads_deleted
@@ -58,7 +58,7 @@ SELECT 'delete_signal_waits' AS part, MAX(signal_id) AS id FROM signal_waits
 
 -- old_children: as `old_threads`, the threads whose runs were started by runs of these threads
 SELECT id, head, head - COALESCE(forked_at, 0) AS entries, COALESCE(size, 0) AS size, forked_from
-  FROM threads
+  FROM threads {by_parent}
  WHERE parent_thread IN (:threads) AND (deleted_at IS NOT NULL OR created_at < :before_us) ORDER BY id
 
 -- lock_threads: a start or a step locks its thread's row first, and changes its head. A row that another
@@ -67,7 +67,7 @@ SELECT id, head FROM threads {by_key} WHERE id IN (:threads) {nowait}
 
 -- cancelled_waiting: runs with a cancel request that wait for a person, as earlier releases left them;
 -- reads the waiting runs of the index runs_queue
-SELECT thread_id, ordinal FROM runs WHERE status = 'waiting' AND cancel_asked = 1 LIMIT :limit
+SELECT thread_id, ordinal FROM runs {by_queue} WHERE status = 'waiting' AND cancel_asked = 1 LIMIT :limit
 
 -- requeue_cancelled: lets any worker end the run; 0 rows mean that it no longer waits
 UPDATE runs SET status = 'queued'

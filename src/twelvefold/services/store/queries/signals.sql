@@ -23,9 +23,9 @@ SELECT thread_id, ordinal, status FROM runs WHERE thread_id IN (:threads)
 
 -- descendants: how many runs are below a run in total. A run's children are on threads of their own
 WITH RECURSIVE below (id) AS (
-  SELECT id FROM threads WHERE parent_thread = :thread AND parent_run = :ordinal
+  SELECT id FROM threads {by_parent} WHERE parent_thread = :thread AND parent_run = :ordinal
   UNION ALL
-  SELECT t.id FROM below b JOIN threads t ON t.parent_thread = b.id)
+  SELECT t.id FROM below b {straight_join} threads t {by_parent} ON t.parent_thread = b.id)
 SELECT COUNT(*) AS descendants FROM below
 
 -- wake_state: the counter of a run's wake-ups, and the server's time

@@ -113,13 +113,13 @@ UPDATE threads SET title = NULL WHERE id = :thread
 UPDATE threads SET title = NULL WHERE id IN (:threads)
 
 -- forks: the forks of these threads
-SELECT id, forked_from, forked_at FROM threads WHERE forked_from IN (:threads)
+SELECT id, forked_from, forked_at FROM threads {by_origin} WHERE forked_from IN (:threads)
 
 -- children: the threads whose runs were started by runs of these threads
-SELECT id FROM threads WHERE parent_thread IN (:threads)
+SELECT id FROM threads {by_parent} WHERE parent_thread IN (:threads)
 
 -- children_of_run: the threads whose runs a run has started
-SELECT id FROM threads WHERE parent_thread = :thread AND parent_run = :ordinal
+SELECT id FROM threads {by_parent} WHERE parent_thread = :thread AND parent_run = :ordinal
 
 -- events: the entries of one thread up to a position, in order. The bodies are read as bytes: Python text
 -- with one character beyond Latin-1 takes up to four times the memory

@@ -19,7 +19,7 @@ SELECT r.thread_id, r.ordinal, r.status, r.`usage`, r.finished_at,
 UPDATE runs {by_key} SET counted = 1 WHERE (:runs) AND counted IS NULL AND finished_at > 0
 
 -- starters: those of the threads whose runs have started runs of other workflows
-SELECT DISTINCT parent_thread FROM threads WHERE parent_thread IN (:threads)
+SELECT DISTINCT parent_thread FROM threads {by_parent} WHERE parent_thread IN (:threads)
 
 -- ended_waits: what runs have counted of the usage of runs that they started
 SELECT thread_id, run, position, type, version, body, at_us FROM events

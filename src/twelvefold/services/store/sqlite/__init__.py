@@ -22,6 +22,7 @@ WORDS = {
     "by_uncounted": "INDEXED BY runs_uncounted",
     "by_key": "",
     "by_origin": "",
+    "by_parent": "",
     "by_thread": "",
 }
 """What replaces `{word}` in the statements."""
