@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tests.acceptance.academy import Place, Verdict, academy, judge, lease_s, run_of
 from tests.acceptance.crash_model import Client, CrashModel, Script, crash_model, journal_of
-from tests.acceptance.crash_worker import Job, work
+from tests.acceptance.crash_worker import LEASE_S, Job, work
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store
@@ -39,7 +39,7 @@ AT_ONCE = 10
 """Trials in flight; most of the time they wait for a lease to run out."""
 PACE_MS = 60
 """How long a reply takes when the instant is random, so that it falls into one as often as not."""
-GIVE_UP_S = 120.0
+GIVE_UP_S = 600.0
 AT_RANDOM = "at a random instant"
 ENTRY_POINT = "from twelvefold.cli.main import main; raise SystemExit(main())"
 """What the console script does."""
@@ -172,11 +172,17 @@ async def _readable(descriptor: int) -> None:
 
 @asynccontextmanager
 async def worker(
-    arena: Arena, place: Place, client: Client, *, halt: str = "", run: RunId | None = None
+    arena: Arena,
+    place: Place,
+    client: Client,
+    *,
+    halt: str = "",
+    run: RunId | None = None,
+    lease_s: float = LEASE_S,
 ) -> AsyncIterator[Worker]:
     """A process that goes as far as `halt`, on a new run or the one given; SIGKILL at the end."""
     model_url = arena.model.base_url(client)
-    job = Job(arena.url, model_url, place.student, place.wish, run, halt, arena.apart)
+    job = Job(arena.url, model_url, place.student, place.wish, run, halt, arena.apart, lease_s)
     process = Worker(job)
     try:
         yield process

@@ -59,7 +59,8 @@ _WITHIN: ContextVar[str] = ContextVar("within", default="")
 class Job:
     """What a process is to do: take up `run`, or start one if there is none.
 
-    It stops at `halt`, as in `rows:2`: where the rows of the second step are written.
+    It stops at `halt`, as in `rows:2`: where the rows of the second step are written. With a
+    `lease_s` of a minute no other process takes the run from it, however slow the machine is.
     """
 
     database_url: str
@@ -69,6 +70,7 @@ class Job:
     run: RunId | None = None
     halt: str = ""
     apart: bool = False
+    lease_s: float = LEASE_S
 
 
 class Halt:
@@ -205,7 +207,8 @@ class HaltingStore(MySQLStore):
         lock_wait_s: float = 0.0,
     ) -> Claim | None:
         claimed = await super().claim(run, lease_s, token, lock_wait_s)
-        await self._halt.reach_outside("claimed")
+        if claimed is not None:
+            await self._halt.reach_outside("claimed")
         return claimed
 
     async def renew(self, lease: Lease, lease_s: float) -> bool:
@@ -254,7 +257,7 @@ async def _work(job: Job, wire: Wire) -> None:
         HaltingModel(open_model(base_url=job.model_url, api_key="", model="mock"), halt),
         {workflow.name: workflow},
         RandomIds(),
-        Limits(lease_s=LEASE_S),
+        Limits(lease_s=job.lease_s),
         "crash",
     )
     try:

@@ -62,7 +62,7 @@ class Programs:
             [*command, self.url, self.charges, *places],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
 

@@ -25,10 +25,11 @@ from twelvefold.engine.commands import RunRequest, enqueue_run
 from twelvefold.engine.services import Services
 from twelvefold.services.store import open_store
 
-pytestmark = pytest.mark.mysql
+pytestmark = [pytest.mark.mysql, pytest.mark.timeout(900)]
 URL = os.environ.get("DATABASE_URL", "")
 ROOT = Path(__file__).parents[2]
-LEASE_S = 3
+LEASE_S = 6
+"""Long enough for its renewals on a busy machine, as two tests wait for it to pass."""
 
 
 @pytest.fixture(autouse=True)
@@ -115,14 +116,15 @@ async def test_a_call_that_blocks_for_longer_than_a_lease_is_started_once(tmp_pa
                     await asyncio.sleep(0.05)
                 (tmp_path / "go").touch()
                 assert await over(store, run) == "completed"
-            await until(lambda: len(events(log, "event_loop_blocked")) == 2)
+            await until(lambda: len(blocked_by_the_tool(log)) == 2)
 
         assert len(lines(starts)) == 1
-        blocked = events(log, "event_loop_blocked")
-        assert [(one["tool"], one["over"]) for one in blocked] == [
-            ("block", False),
-            ("block", True),
-        ]
+        assert [one["over"] for one in blocked_by_the_tool(log)] == [False, True]
+
+
+def blocked_by_the_tool(log: Path) -> list[dict[str, Any]]:
+    """Log lines about the blocked loop; a busy machine may block it at other places, too."""
+    return [one for one in events(log, "event_loop_blocked") if one.get("tool") == "block"]
 
 
 async def test_a_call_that_blocks_past_its_timeout_is_left_to_another_worker(

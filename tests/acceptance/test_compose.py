@@ -19,7 +19,8 @@ from tests.ports import free_port
 from tests.servers import PrivateMariaDB
 
 SERVICES: dict[str, Any] = read(ROOT / "compose.yaml")["services"]
-READY_S = 30.0
+READY_S = 240.0
+CHECKS = 20
 pytestmark = pytest.mark.mysql
 
 
@@ -73,6 +74,10 @@ class Composed:
         here = [word.replace("127.0.0.1:8000", f"127.0.0.1:{self._port}") for word in command]
         return subprocess.run(here, env=self.environ(name), capture_output=True).returncode == 0
 
+    def becomes_healthy(self, name: str) -> bool:
+        """Repeat its health check, as its timeout may be too short for a busy machine."""
+        return any(self.healthy(name) for _ in range(CHECKS))
+
 
 @pytest.fixture
 def composed(tmp_path: Path) -> Iterator[Composed]:
@@ -100,7 +105,7 @@ def test_the_processes_of_compose_work_in_their_order(composed: Composed, tmp_pa
     with composed.up("web", web_log) as web, composed.up("worker", worker_log) as worker:
         assert logged(web_log, "web_ready", web), web_log.read_text()
         assert logged(worker_log, "worker_started", worker), worker_log.read_text()
-        assert composed.healthy("web")
+        assert composed.becomes_healthy("web")
         for process in (web, worker):
             process.send_signal(signal.SIGTERM)
         assert [web.wait(READY_S), worker.wait(READY_S)] == [0, 0]

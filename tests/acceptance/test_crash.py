@@ -6,7 +6,7 @@ import pytest
 
 from tests.acceptance.crash import AT_RANDOM, Kill, Results, crash, good, kills, table
 
-pytestmark = pytest.mark.mysql
+pytestmark = [pytest.mark.mysql, pytest.mark.timeout(900)]
 URL = os.environ.get("DATABASE_URL", "")
 
 

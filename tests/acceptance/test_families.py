@@ -6,18 +6,17 @@ import pytest
 
 from tests.acceptance.families.__main__ import play
 
-pytestmark = pytest.mark.mysql
+pytestmark = [pytest.mark.mysql, pytest.mark.timeout(900)]
 
 
 async def test_families_survive_workers_that_are_killed() -> None:
-    report = await play(os.environ["DATABASE_URL"], 12, 2)
+    report = await play(os.environ["DATABASE_URL"], 12, 2, most_kills=8)
 
     assert report.is_clean, str(report)
     assert report.kills
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 async def test_two_hundred_families_survive_workers_that_are_killed() -> None:
     report = await play(os.environ["DATABASE_URL"], 200, 3)
 

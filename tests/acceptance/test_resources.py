@@ -48,7 +48,7 @@ SCHEMA = "create table if not exists orders (item varchar(100));"
 shop = Workflow("shop", "Sell.", (order,), schema=SCHEMA, resources=opener("client", Client()))
 store = Workflow("store", "Sell.", (look,), resources=opener("pool", Pool()))
 """
-WAIT_S = 60.0
+WAIT_S = 240.0
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def order(tx: SyncTransaction, item: str) -> str:
 SCHEMA = "create table if not exists orders (item varchar(100));"
 shop = Workflow("shop", "Sell.", (order,), schema=SCHEMA)
 """
-WAIT_S = 60.0
+WAIT_S = 240.0
 
 
 def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -63,5 +63,5 @@ def test_a_killed_thread_leaves_no_rows_and_the_call_is_made_once(tmp_path: Path
 
 
 def rows(directory: Path, statement: str) -> list[tuple[str, ...]]:
-    with closing(sqlite3.connect(directory / "twelvefold.db", timeout=10)) as db:
+    with closing(sqlite3.connect(directory / "twelvefold.db", timeout=60)) as db:
         return db.execute(statement).fetchall()

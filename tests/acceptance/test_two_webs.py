@@ -20,7 +20,7 @@ from tests.acceptance.webs import Web, events_of, replayed, webs
 from twelvefold.core.ports import Store
 from twelvefold.services.store import open_store
 
-pytestmark = [pytest.mark.mysql, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.mysql, pytest.mark.timeout(900)]
 URL = os.environ.get("DATABASE_URL", "")
 PLACES = [Place(number) for number in range(1, 7)]
 PACE_MS = 120

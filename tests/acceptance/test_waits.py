@@ -8,7 +8,7 @@ from tests.acceptance.waits.__main__ import play
 from tests.testing.planted import hotel
 from twelvefold.testing import call, crash_matrix
 
-pytestmark = pytest.mark.mysql
+pytestmark = [pytest.mark.mysql, pytest.mark.timeout(900)]
 URL = os.environ.get("DATABASE_URL", "")
 
 
@@ -26,7 +26,6 @@ async def test_runs_that_wait_survive_processes_that_are_killed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_timer_survives_a_kill_at_every_boundary() -> None:
     report = crash_matrix(
         hotel, "In three days", replies=[call("remind", days=3), "It is time."], database=URL
@@ -39,7 +38,6 @@ def test_a_timer_survives_a_kill_at_every_boundary() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_an_answer_an_event_and_an_approval_survive_a_kill_at_every_boundary() -> None:
     report = crash_matrix(
         hotel,

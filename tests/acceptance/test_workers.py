@@ -7,7 +7,7 @@ import pytest
 from tests import servers
 from tests.acceptance.workers import enrolments, own_sink
 
-pytestmark = pytest.mark.mysql
+pytestmark = [pytest.mark.mysql, pytest.mark.timeout(900)]
 URL = os.environ.get("DATABASE_URL", "")
 
 
@@ -25,7 +25,6 @@ async def test_one_worker_killed_and_one_told_to_end_every_enrolment_is_made_onc
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 async def test_of_two_hundred_enrolments_every_welcome_mail_reaches_a_real_server() -> None:
     report = await enrolments(URL, 200, mail=servers.smtp())
 

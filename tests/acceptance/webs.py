@@ -14,7 +14,7 @@ from openai import AsyncOpenAI
 from tests.acceptance.crash import ENTRY_POINT, ROOT, Process
 from tests.ports import free_port
 
-READY_S = 20.0
+READY_S = 240.0
 LEASE_S = 2
 
 

@@ -44,7 +44,7 @@ from twelvefold.workflows.enrolment.workflow import workflow
 LEASE_S = 2.0
 PACE_MS = 150
 """How long a reply of the model takes."""
-GIVE_UP_S = 300.0
+GIVE_UP_S = 800.0
 DOMAIN = "academy.example"
 WHOLE_RUN = journal_of("in_turn")
 

@@ -36,10 +36,11 @@ class Rules:
     `tell 1000` (characters).
 
     It echoes anything else, in pieces of `chars` with a pause between them. While `gate` is
-    closed it says nothing; `asked` is set once it was asked.
+    closed it says nothing; `asked` is set once it was asked. With `halts` it waits after each
+    piece of a text until the test calls `go_on`.
     """
 
-    def __init__(self, *, pause_s: float = 0.0, chars: int = 6) -> None:
+    def __init__(self, *, pause_s: float = 0.0, chars: int = 6, halts: bool = False) -> None:
         self.requests: list[ModelRequest] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -47,6 +48,8 @@ class Rules:
         self.fault: Exception | None = None
         self._pause_s = pause_s
         self._chars = chars
+        self._halts = halts
+        self._may_go_on = asyncio.Semaphore(0)
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         self.requests.append(request)
@@ -64,6 +67,13 @@ class Rules:
         for start in range(0, len(text), self._chars):
             listener.text(text[start : start + self._chars])
             await asyncio.sleep(self._pause_s)
+            if self._halts:
+                await self._may_go_on.acquire()
+
+    def go_on(self, *, to_the_end: bool = False) -> None:
+        """Let the model say one more piece, or all that it has to say."""
+        self._may_go_on.release()
+        self._halts = self._halts and not to_the_end
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -210,7 +220,7 @@ async def _clients(
     address: str, headers: dict[str, str]
 ) -> AsyncIterator[tuple[httpx2.AsyncClient, AsyncOpenAI]]:
     async with (
-        httpx2.AsyncClient(base_url=address, headers=headers, timeout=30) as http,
+        httpx2.AsyncClient(base_url=address, headers=headers, timeout=None) as http,
         AsyncOpenAI(
             base_url=f"{address}/v1",
             api_key="none",

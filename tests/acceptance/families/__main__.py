@@ -35,8 +35,8 @@ from twelvefold.services.store.migrate import migrate
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 KILL_EVERY_S = 1.0
-NO_PROGRESS_S = 20.0
-GIVE_UP_S = 500.0
+NO_PROGRESS_S = 60.0
+GIVE_UP_S = 800.0
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.acceptance.families.worker"])
 """The modules are imported once: a process that is killed each second would do little else."""
@@ -107,8 +107,13 @@ async def working(url: str, count: int) -> AsyncIterator[Workers]:
         await workers.end()
 
 
-async def play(server: str, runs: int, count: int, seed: int = 1) -> Report:
-    """Enqueue the runs, kill a worker each second until all are over, and judge the database."""
+async def play(
+    server: str, runs: int, count: int, seed: int = 1, most_kills: int = 1_000
+) -> Report:
+    """Enqueue the runs, kill a worker each second until all are over, and judge the database.
+
+    After `most_kills` the workers are left alone.
+    """
     async with private_database(server, f"families_{secrets.token_hex(6)}") as url:
         await migrate(url)
         store = await open_store(url, pool_size=4)
@@ -120,7 +125,8 @@ async def play(server: str, runs: int, count: int, seed: int = 1) -> Report:
             async with working(url, count) as workers:
                 while await unfinished(store) and time.monotonic() - began < GIVE_UP_S:
                     await progress(store)
-                    await workers.kill_one(chance)
+                    if workers.kills < most_kills:
+                        await workers.kill_one(chance)
             return await _judge(store, runs, workers.kills, time.monotonic() - began)
         finally:
             await store.close()

@@ -25,6 +25,7 @@ async def _work(url: str) -> None:
             "WORKFLOWS": "tests.acceptance.families.workflow:boss",
             "LEASE_S": f"{LEASE_S:g}",
             "MAX_RUNS": "16",
+            "MAX_ATTEMPTS": "1000",  # however often workers are killed at one step
         }
     )
     async with open_services(settings, with_model=False) as opened:

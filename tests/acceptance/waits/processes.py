@@ -32,6 +32,7 @@ def settings(url: str) -> Settings:
             "WORKFLOWS": "tests.acceptance.waits.workflow:shop",
             "LEASE_S": f"{LEASE_S:g}",
             "MAX_RUNS": "16",
+            "MAX_ATTEMPTS": "1000",  # however often processes are killed at one step
         }
     )
 

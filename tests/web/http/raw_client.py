@@ -74,8 +74,7 @@ class RawClient:
         return await self.read_response()
 
     async def read_to_end(self) -> bytes:
-        async with asyncio.timeout(10):
-            return await self.reader.read()
+        return await self.reader.read()
 
 
 async def read_all(request: Request) -> Response:

@@ -1,6 +1,5 @@
 """Images and files are sent to the model unchanged, or refused with their parameter."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -262,9 +261,9 @@ async def test_a_referenced_image_reaches_the_model_whatever_is_shown(serve: Ser
 async def test_no_log_line_has_the_data(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     api = await serve()
     with caplog.at_level("DEBUG"):
-        await api.ask([LOOK], background=True)
+        queued = await api.ask([LOOK], background=True)
         await api.post("/responses", {"model": "shop", "input": [message(image(PNG + "*"))]})
-        await asyncio.sleep(0.2)
+        await api.settled(queued["id"])
 
     assert PNG[30:60] not in caplog.text
     assert PDF[30:] not in caplog.text

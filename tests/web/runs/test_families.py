@@ -125,13 +125,21 @@ async def test_a_family_has_one_slot_of_its_own_and_others_while_they_are_free()
     shared = RunSlots(3, 2)
     shared.take("ann")  # the slot of the request
     family, taken = _FamilySlots(shared, "ann"), []
+    begun, may_end = asyncio.Semaphore(0), asyncio.Event()
 
     async def drive() -> None:
         async with family.slot():
             taken.append(shared.taken)
-            await asyncio.sleep(0.01)
+            begun.release()
+            await may_end.wait()
 
-    await asyncio.gather(*(drive() for _ in range(3)))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(drive())
+        for _ in range(2):
+            await begun.acquire()
+        assert taken == [1, 2]
+        may_end.set()
 
     assert taken == [1, 2, 1]
     assert shared.taken == 1
@@ -167,14 +175,13 @@ async def waiting_below(api: Served, text: str) -> tuple[Json, str]:
     """A turn that waits for a person in a run below it, and the place of that call."""
     response = await api.ask(text, background=True)
     conversation = f"conv_{response['id'][5:49]}"
-    for _ in range(200):
+    while True:
         entries = await journal_of(api, conversation)
         if entries[-1]["type"] == "ChildAsked":
             below = await journal_of(api, child_of(entries))
             if below[-1]["type"] in ("ApprovalAsked", "WaitStarted"):
                 return response, below[-1]["item"].removeprefix("mcp_")
         await asyncio.sleep(0.05)
-    raise AssertionError(entries)
 
 
 def approval_of(place: str, **more: Any) -> list[Json]:
@@ -454,11 +461,10 @@ async def test_a_cancelled_response_has_the_items_of_the_run_that_it_waited_for(
     model = ScriptedModel(lambda request: verbs[request.instructions])
     api = await serve(worker=True, model=model, workflow=inn, child_items="nested")
     response = await api.ask("sleep", background=True)
-    for _ in range(200):
-        shown = (await api.get(f"/responses/{response['id']}")).json()["output"]
-        if len(shown) == 2:
-            break
+    shown: list[Json] = []
+    while len(shown) < 2:
         await asyncio.sleep(0.05)
+        shown = (await api.get(f"/responses/{response['id']}")).json()["output"]
 
     await api.post(f"/responses/{response['id']}/cancel")
     ended = await api.settled(response["id"])

@@ -34,8 +34,7 @@ async def busy(api: Served) -> tuple[str, str]:
     conversation = str((await api.post("/conversations")).json()["id"])
     api.model.gate.clear()
     first = await api.ask("one", conversation=conversation, background=True)
-    while (await api.get(f"/responses/{first['id']}")).json()["status"] != "in_progress":
-        await asyncio.sleep(0.01)
+    await api.model.asked.wait()
     return conversation, str(first["id"])
 
 

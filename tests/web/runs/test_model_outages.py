@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -21,10 +21,12 @@ async def never_answers(call: Call) -> None:
     await asyncio.Event().wait()
 
 
-def closed_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+@contextmanager
+def refusing_url() -> Iterator[str]:
+    """The URL of a port that refuses connections, and that no other process can take."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
 
 
 MODEL_404: Json = {"message": "no such model", "code": "model_not_found"}
@@ -93,8 +95,7 @@ async def failed_requests(serve: Serve, model: Callable[[], OpenAIModel]) -> lis
     """The errors of three foreground requests of each kind, with workers in two processes."""
     await serve(model=model())
     api = await serve(model=model())
-    async with asyncio.timeout(60):
-        return await asyncio.gather(*(kind(api) for kind in KINDS * 3))
+    return await asyncio.gather(*(kind(api) for kind in KINDS * 3))
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -114,9 +115,8 @@ async def test_foreground_requests_fail_with_the_reason(
 async def test_foreground_requests_fail_where_no_server_is(
     reach: Reach, serve: Serve, url: str
 ) -> None:
-    where = url or closed_port()
-
-    said = await failed_requests(serve, lambda: reach(where))
+    with refusing_url() as refusing:
+        said = await failed_requests(serve, lambda: reach(url or refusing))
 
     assert ["cannot reach" in one for one in said] == [True] * 12, said
 

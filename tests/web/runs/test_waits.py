@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
 
-from tests.engine.stage import LIMITS, Stage, refund
+from tests.engine.stage import Stage, refund
 from tests.web.asking import approval, error, said
+from tests.web.loop_time import pass_time_until
 from tests.web.serving import Json, Serve, Served
 from twelvefold import Ask, Wait, Workflow, tool
 from twelvefold.core.ports import ApiKey
@@ -196,23 +196,26 @@ async def test_a_response_stays_open_while_its_run_waits_for_a_time(api: Served)
 
 
 async def test_a_response_is_in_progress_after_the_deadline_of_a_run_that_waits(
-    serve: Serve,
+    api: Served,
 ) -> None:
-    api = await serve(workflow=SHOP, limits=replace(LIMITS, deadline_s=1.0))
-
-    response = await api.ask("call await_payment")
+    asking = asyncio.create_task(api.ask("call await_payment"))
+    await _until_waiting(api)
+    await pass_time_until(asking.done)
+    response = await asking
 
     assert response["status"] == "in_progress"
     await api.post("/signals", {"workflow": "shop", "key": "paid Rome"})
     assert said(await api.settled(response["id"])) == "The tool says: null"
 
 
-async def test_a_chat_with_a_key_is_told_that_its_run_still_waits(serve: Serve) -> None:
-    api = await serve(workflow=SHOP, limits=replace(LIMITS, deadline_s=0.5))
+async def test_a_chat_with_a_key_is_told_that_its_run_still_waits(api: Served) -> None:
     body = {"model": "shop", "messages": [{"role": "user", "content": "call await_payment"}]}
     key = {"Idempotency-Key": "k1"}
 
-    first = await api.post("/chat/completions", body, headers=key)
+    asking = asyncio.create_task(api.post("/chat/completions", body, headers=key))
+    await _until_waiting(api)
+    await pass_time_until(asking.done)
+    first = await asking
     await api.post("/signals", {"workflow": "shop", "key": "paid Rome"})
     second = await api.post("/chat/completions", body, headers=key)
 

@@ -13,6 +13,7 @@ import pytest
 from tests.engine.stage import LIMITS, SCHEMA, SHOP, Stage
 from tests.servers import PrivateMariaDB
 from tests.services.store.mysql.silent_server import stop
+from tests.web.loop_time import pass_time_until
 from tests.web.serving import Rules, Served, events, served
 from tests.web.stream_clients import reading, types
 from twelvefold.boot import RandomIds
@@ -55,7 +56,7 @@ class GivenStore:
 
 
 @asynccontextmanager
-async def process(url: str, read_s: float = 10.0, **how: Any) -> AsyncIterator[Served]:
+async def process(url: str, read_s: float = 60.0, **how: Any) -> AsyncIterator[Served]:
     store = MySQLStore(connect_arguments(url), 10, timeouts=Timeouts(read_s=read_s))
     async with served(cast("Stage", GivenStore(store)), **how) as api:
         yield api
@@ -74,20 +75,23 @@ async def silent(server: PrivateMariaDB) -> AsyncIterator[None]:
 async def test_a_stream_sends_heartbeats_then_ends_and_continues_elsewhere(
     server: PrivateMariaDB,
 ) -> None:
-    waits = Waits(heartbeat_s=0.05, unreadable_s=1.0)
-    async with process(server.url, 0.5, worker=False, waits=waits) as one:
+    waits = Waits(heartbeat_s=0.05, unreadable_s=0.2)
+    async with process(server.url, worker=False, waits=waits) as one:
         async with reading(one, "hi", background=True) as client:
             first = await client.events(2)
             async with silent(server):
-                rest = await client.left()
-        async with process(server.url, 0.5) as two:
+                # These are sent during a read: it lasts until its timeout.
+                beats = [await client.block() for _ in range(4)]
+                ending = asyncio.create_task(client.left())
+                await pass_time_until(ending.done)
+                rest = await ending
+        async with process(server.url) as two:
             query = {"stream": "true", "starting_after": first[-1]["sequence_number"]}
             url = f"/v1/responses/{first[0]['response']['id']}"
             resumed = await events(two.http, "GET", url, params=query)
 
     assert types(first) == ["created", "queued"]
-    # Heartbeats are sent during a read, not only between two.
-    assert rest.count(": still here") >= 4
+    assert beats == [": still here"] * 4
     assert rest[-1] == INTERRUPTED.decode().strip()
     assert types(resumed)[-1] == "completed"
 
@@ -95,11 +99,14 @@ async def test_a_stream_sends_heartbeats_then_ends_and_continues_elsewhere(
 async def test_requests_get_503_with_a_time_to_retry(
     server: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Reads of web have the default policy: with its 5 s the requests queue for the connections.
-    quick = RetryPolicy(timeout_s=0.1)
-    monkeypatch.setattr(retry_unavailable, "__kwdefaults__", {"policy": quick})
-    async with process(server.url, 0.2) as api:
-        response = await api.ask("hi")
+    async with (
+        process(server.url) as patient,
+        process(server.url, 0.2, worker=False) as api,
+    ):
+        response = await patient.ask("hi")
+        # Reads of web have the default policy: with its 5 s the requests queue for the connections.
+        quick = RetryPolicy(timeout_s=0.1)
+        monkeypatch.setattr(retry_unavailable, "__kwdefaults__", {"policy": quick})
         path = f"/responses/{response['id']}"
         turn = {"model": "shop", "input": "", "previous_response_id": response["id"]}
         async with silent(server):
@@ -112,7 +119,8 @@ async def test_requests_get_503_with_a_time_to_retry(
                 *(api.get(path) for _ in range(20)),
             )
             ready = await api.http.get("/readyz")
-        back = await api.get(path)
+        monkeypatch.undo()
+        back = await patient.get(path)
 
     assert [_refusal(one) for one in refused] == [(503, "service_unavailable", "1")] * len(refused)
     assert (ready.status_code, ready.json()["database"]) == (503, "does not answer")
