@@ -23,7 +23,7 @@ from twelvefold.core import (
 )
 from twelvefold.engine import HeldRun, take
 from twelvefold.engine.commands import give_back
-from twelvefold.engine.held_run import write
+from twelvefold.engine.commit import write
 from twelvefold.services.model.scripted import says
 
 

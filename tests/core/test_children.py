@@ -15,11 +15,10 @@ from twelvefold.core.children import (
     end_children,
     final_status,
     is_joined,
-    limits_of,
     runs_to_cancel,
     share_of,
 )
-from twelvefold.core.decide import find_exhausted_budget
+from twelvefold.core.decide import find_exhausted_budget, limits_of
 from twelvefold.core.events import (
     Ancestry,
     ChildLimits,

@@ -20,7 +20,8 @@ from tests.engine.stage import RecordingListener, Stage, Trouble, after_start, c
 from twelvefold.core.events import Event, ModelReplied
 from twelvefold.core.ports import Append, NullListener, StepTransaction
 from twelvefold.engine.commands import take
-from twelvefold.engine.held_run import HeldRun, append, catch_up, write
+from twelvefold.engine.commit import append, catch_up, write
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, LeaseLost, StaleRun, StoreUnavailable
 

@@ -10,7 +10,7 @@ import pytest
 from tests.builders import finished_release
 from twelvefold import Transaction, Workflow, tool
 from twelvefold.boot import NoModel, RandomIds
-from twelvefold.cli.parser import SCOPES as PARSER_SCOPES
+from twelvefold.cli.arguments.keys import SCOPES as PARSER_SCOPES
 from twelvefold.core.budget import Limits
 from twelvefold.core.ports import DEFAULT_SCOPES, SCOPES, Store
 from twelvefold.engine.keys import (

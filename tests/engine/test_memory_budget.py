@@ -6,7 +6,7 @@ import pytest
 
 from tests.builders import asked, entries, said
 from tests.engine.stage import RecordingListener
-from twelvefold.engine.shares import (
+from twelvefold.engine.memory import (
     MAX_WAITING,
     BudgetExhausted,
     GrowingListener,

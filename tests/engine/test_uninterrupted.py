@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from twelvefold.engine.retry import ExitLimit, run_uninterrupted
+from twelvefold.engine.uninterrupted import ExitLimit, run_uninterrupted
 from twelvefold.errors import StaleRun
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 from twelvefold.services.store.migrate import HEAD, offline_sql
-from twelvefold.services.store.sqlite.store import regexp
+from twelvefold.services.store.sqlite.connection import regexp
 
 SCHEMA = "CREATE TABLE orders (call_id text not null, item text not null);"
 FINISHED = (

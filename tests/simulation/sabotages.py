@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.store import DirectStore, SimulatedStore
 from twelvefold.core.ports import Append, Claim, OutboxMessage, WaitCondition
 from twelvefold.core.ports.run_records import NO_CONDITION
-from twelvefold.engine import held_run, waiting
+from twelvefold.engine import commit, waiting
 from twelvefold.engine.delta_writer import DeltaWriter
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import HeldLease, LeaseGuard
@@ -82,7 +82,7 @@ def a_wake_up_is_not_counted(patch: Patch) -> None:
     ) -> HeldRun:
         return await original(*args, wait=wait._replace(wakes=None), **more)
 
-    original = held_run.write
+    original = commit.write
     patch.setattr(waiting, "write", write_without_counter)
 
 

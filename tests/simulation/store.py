@@ -29,9 +29,9 @@ from twelvefold.services.store.sql.queue import build_waiting_runs
 from twelvefold.services.store.sql.steps import LONG_STEP_S
 from twelvefold.services.store.sql.store import SQLStore
 from twelvefold.services.store.sql_text import Dialect
+from twelvefold.services.store.sqlite import connection as sqlite
 from twelvefold.services.store.sqlite import errors as sqlite_errors
-from twelvefold.services.store.sqlite import store as sqlite
-from twelvefold.services.store.sqlite.store import adapt_named, adapt_ordered
+from twelvefold.services.store.sqlite.connection import adapt_named, adapt_ordered
 
 WORDS = {
     "now_us": "now_us()",

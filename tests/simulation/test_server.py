@@ -6,7 +6,7 @@ from tests.simulation.database import SCHEMA, new_database
 from tests.simulation.loop import Timeline
 from tests.simulation.server import LOCK_WAIT_S, Session, SimulatedServer
 from twelvefold.services.store.connection import DriverResult
-from twelvefold.services.store.sqlite.store import run_statement
+from twelvefold.services.store.sqlite.connection import run_statement
 
 NEW_THREAD = (
     "INSERT INTO threads (id, principal, workflow, head, created_at, metadata) "

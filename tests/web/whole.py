@@ -35,7 +35,8 @@ from twelvefold.core.workflow import Workflow
 from twelvefold.web.ids import ResponseId, tool_call_id
 from twelvefold.web.projection.items import input_items
 from twelvefold.web.projection.objects import ResponseView, content_of, shorten_result
-from twelvefold.web.projection.response import ResponseProjection, split_parts
+from twelvefold.web.projection.parts import split_parts
+from twelvefold.web.projection.response import ResponseProjection
 from twelvefold.web.schemas.types import Json, ToolItems, ToolOutputs
 
 

@@ -18,8 +18,8 @@ from twelvefold.core.ports import (
     ModelRequest,
     StepTransaction,
 )
-from twelvefold.engine.retry import ExitLimit
 from twelvefold.engine.services import Services
+from twelvefold.engine.uninterrupted import ExitLimit
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 from twelvefold.worker.loop import Worker

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from twelvefold.app.texts import last_answer
+from twelvefold.cli.arguments.common import LOCAL
 from twelvefold.cli.attachments import file_part, image_part
 from twelvefold.cli.command import DONE, FAILED, INTERRUPTED, TRY_AGAIN, CommandContext, command
 from twelvefold.cli.output import abbreviate, print_json, print_notice
-from twelvefold.cli.parser import LOCAL
 from twelvefold.cli.signals import STOPPING_NOTICE, interruptible
 from twelvefold.cli.transcript import ERROR_CHARS, fault_text, waiting_text
 from twelvefold.core import (

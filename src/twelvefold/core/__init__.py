@@ -5,7 +5,7 @@ Other packages import these names from here.
 
 from twelvefold.core.budget import Limits, Price, cost_micro_usd
 from twelvefold.core.child_tool import ChildTool
-from twelvefold.core.children import ChildAnswer, limits_of, share_of
+from twelvefold.core.children import ChildAnswer, share_of
 from twelvefold.core.conversation.attachments import (
     ALL_INPUTS,
     ANYWHERE,
@@ -41,6 +41,7 @@ from twelvefold.core.decide import (
     Stop,
     find_reached_limit,
     in_doubt,
+    limits_of,
 )
 from twelvefold.core.events import (
     DEFAULT_OPTIONS,

@@ -1,12 +1,12 @@
 """Runs that a call starts: what they may use, when the call stops waiting, and its result. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import msgspec
 from msgspec import Struct, field
 
 from twelvefold.core.budget import Limits, run_cost_micro_usd
+from twelvefold.core.decide import limits_of
 from twelvefold.core.events import (
     ChildLimits,
     ChildrenStarted,
@@ -24,7 +24,6 @@ from twelvefold.core.ids import RunId
 from twelvefold.core.ports.run_records import OVER, RunStatus
 from twelvefold.core.thread import Call, Thread, add_usage
 
-NO_LIMITS = ChildLimits()
 NO_USAGE = Usage()
 NO_MODELS: Mapping[str, Usage] = {}
 
@@ -55,24 +54,6 @@ class ChildAnswer(Struct, frozen=True):
 
 
 # --- limits -------------------------------------------------------------------------------------
-
-
-def limits_of(thread: Thread, limits: Limits) -> Limits:
-    """Return the limits of a run: a child has those that its parent gave it, if they are lower."""
-    own = thread.ancestry.limits if thread.ancestry else NO_LIMITS
-    if own is NO_LIMITS or own == NO_LIMITS:
-        return limits
-    deadline_s = limits.deadline_s if own.deadline_s is None else own.deadline_s
-    return replace(
-        limits,
-        run_tokens=_least(limits.run_tokens, own.tokens),
-        run_micro_usd=_least(limits.run_micro_usd, own.micro_usd),
-        deadline_s=min(limits.deadline_s, deadline_s),
-    )
-
-
-def _least(*values: int | None) -> int | None:
-    return min((value for value in values if value is not None), default=None)
 
 
 def share_of(

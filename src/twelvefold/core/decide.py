@@ -5,12 +5,12 @@ decisions out.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from msgspec import Struct
 
 from twelvefold.core.budget import Limits, run_cost_micro_usd
-from twelvefold.core.children import limits_of
-from twelvefold.core.events import FinalStatus, ReplyEnd, Usage
+from twelvefold.core.events import ChildLimits, FinalStatus, ReplyEnd, Usage
 from twelvefold.core.failures import faults_sentence, full_sentence, invalid_output_sentence
 from twelvefold.core.gates import ValidCall, needs_approval, validate_call
 from twelvefold.core.thread import Call, Thread
@@ -27,6 +27,7 @@ MAX_REJECTION_BYTES = 512
 _NO_MODELS: Mapping[str, Usage] = {}
 MAX_EMPTY_REPLIES = 3
 """Empty replies in a row after which the model is called again; one more fails the run."""
+NO_LIMITS = ChildLimits()
 
 
 class CallModel(Struct, frozen=True):
@@ -256,3 +257,21 @@ def _is_independent(call: ValidCall | RejectedCall) -> bool:
         and tool.max_calls is None
         and not (tool.once or tool.approval or tool.may_wait)
     )
+
+
+def limits_of(thread: Thread, limits: Limits) -> Limits:
+    """Return the limits of a run: a child has those that its parent gave it, if they are lower."""
+    own = thread.ancestry.limits if thread.ancestry else NO_LIMITS
+    if own is NO_LIMITS or own == NO_LIMITS:
+        return limits
+    deadline_s = limits.deadline_s if own.deadline_s is None else own.deadline_s
+    return replace(
+        limits,
+        run_tokens=_least(limits.run_tokens, own.tokens),
+        run_micro_usd=_least(limits.run_micro_usd, own.micro_usd),
+        deadline_s=min(limits.deadline_s, deadline_s),
+    )
+
+
+def _least(*values: int | None) -> int | None:
+    return min((value for value in values if value is not None), default=None)

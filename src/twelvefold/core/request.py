@@ -117,7 +117,7 @@ def _send_whole(thread: Thread, turns: Sequence[Turn], room: int) -> _Compaction
     sent = thread.history.sent
     if not sent.turns or sum(turn.size for turn in turns) > room:
         return None
-    latest = sent.prepare(item for turn in turns[sent.turns :] for item in turn.items)
+    latest = sent.prepare([item for turn in turns[sent.turns :] for item in turn.items])
     if latest is None or sent.size + items_size(latest.items) + 1 > room:
         return None
     return _Compaction(sent.items + latest.items, history=sent.known)
@@ -144,7 +144,7 @@ def _leave_out(turns: Sequence[Turn], needed: int, excess: int) -> _Compaction:
     lighter, results = _replace_results(turns, excess)
     excess -= sum(turn.size for turn in turns) - sum(turn.size for turn in lighter)
     dropped = _count_dropped(lighter[:needed], excess)
-    items = make_sendable(item for turn in lighter[dropped:] for item in turn.items)
+    items = make_sendable([item for turn in lighter[dropped:] for item in turn.items])
     return _Compaction(items, results, dropped)
 
 

@@ -33,20 +33,20 @@ from twelvefold.engine.lease import (
     RenewedLease,
     Renewer,
 )
-from twelvefold.engine.pricing import find_prices
-from twelvefold.engine.resources import Resources
-from twelvefold.engine.retry import EXIT_S, ExitLimit, retry_unavailable, run_uninterrupted
-from twelvefold.engine.run_shares import RunSlot, SharesTaken
-from twelvefold.engine.services import CACHE_SHARE, Preparation, Services, ThreadCache
-from twelvefold.engine.shares import (
-    ANONYMOUS,
+from twelvefold.engine.memory import (
     RUN_BYTES,
     BudgetExhausted,
     GrowingListener,
-    LoopShares,
     MemoryBudget,
     Reservation,
 )
+from twelvefold.engine.pricing import find_prices
+from twelvefold.engine.resources import Resources
+from twelvefold.engine.retry import retry_unavailable
+from twelvefold.engine.run_shares import RunSlot, SharesTaken
+from twelvefold.engine.services import CACHE_SHARE, Preparation, Services, ThreadCache
+from twelvefold.engine.shares import ANONYMOUS, LoopShares
+from twelvefold.engine.uninterrupted import EXIT_S, ExitLimit, run_uninterrupted
 
 __all__ = [
     "ANONYMOUS",

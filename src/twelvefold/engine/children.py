@@ -6,7 +6,7 @@ so that a repeated transaction starts the same runs.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from twelvefold.core import (
@@ -19,14 +19,15 @@ from twelvefold.core import (
     ChildLimits,
     ChildrenStarted,
     ChildTool,
+    Event,
     Item,
     Join,
     ModelReplied,
     NewRun,
-    RejectedCall,
     RequestOptions,
     RunId,
     RunStarted,
+    StepTransaction,
     Task,
     Thread,
     ToolFailed,
@@ -41,10 +42,10 @@ from twelvefold.core.children import awaited_runs
 from twelvefold.core.output import reply_text
 from twelvefold.engine.commands.start import check_storable
 from twelvefold.engine.fallback import run_limits
-from twelvefold.engine.held_run import NO_USAGE, HeldRun, entry_of
+from twelvefold.engine.held_run import NO_USAGE, CallOutcome, HeldRun, entry_of
 from twelvefold.engine.lease import new_lease_token
-from twelvefold.engine.new_children import NewChild
-from twelvefold.engine.perform import FanOutCall
+from twelvefold.engine.new_children import NewChild, start_children
+from twelvefold.engine.perform import FanOutCall, RollbackTool, run_transactional
 from twelvefold.engine.services import Services
 from twelvefold.errors import NotFound, RequestError
 from twelvefold.observe.log import get_logger
@@ -89,6 +90,31 @@ class Planner:
         """Plan the runs that a tool has returned; return the entry of the call."""
         rule = JoinRule(outcome.returned.join_name, outcome.returned.quorum)
         return self._plan(outcome.call, outcome.returned.tasks, rule)
+
+    def entries_of(self, outcomes: Sequence[CallOutcome | FanOutCall]) -> list[Event]:
+        """Return the entries of calls; the runs that they start are added to the plan."""
+        return [self.fan_out(one) if isinstance(one, FanOutCall) else one for one in outcomes]
+
+    async def run_in_step(
+        self,
+        call: ValidCall,
+        replies: Sequence[ModelReplied],
+        children: list[NewChild],
+        tx: StepTransaction,
+    ) -> Sequence[Event]:
+        """Call a transactional tool, and write the runs that it starts; return the step's entries.
+
+        `children` has these runs afterwards. Raises RollbackTool if the tool fails.
+        """
+        lease, principal = self.held.held_lease, self.held.thread.principal
+        outcome = await run_transactional(self.services, lease, principal, call, tx)
+        fresh = replace(self, children=[])  # the transaction may be repeated
+        [event] = fresh.entries_of([outcome])
+        if isinstance(event, ToolFailed):
+            raise RollbackTool(event)
+        children[:] = fresh.children
+        start_children(tx, children)
+        return (*replies, event)
 
     def _plan(
         self, call: ValidCall, tasks: Sequence[Task], join: JoinRule
@@ -213,14 +239,6 @@ def caller_of(thread: Thread) -> str:
     """Return the `traceparent` of the request that a run began with, also of one above it."""
     first = thread.latest[0].event
     return first.trace if isinstance(first, RunStarted) else ""
-
-
-def may_start_children(calls: Sequence[ValidCall | RejectedCall]) -> bool:
-    """Return whether one of the calls may start runs."""
-    for call in calls:  # a generator costs more than the loop
-        if isinstance(call, ValidCall) and (call.tool.effect == "workflow" or call.tool.fans_out):
-            return True
-    return False
 
 
 async def open_planner(

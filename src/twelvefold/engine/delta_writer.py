@@ -14,8 +14,8 @@ from typing import Literal, Self
 
 from twelvefold.core import Delta, Item, Listener, NullListener
 from twelvefold.engine.held_run import HeldRun
-from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
+from twelvefold.engine.uninterrupted import run_uninterrupted
 from twelvefold.errors import DuplicateRow, StoreUnavailable
 from twelvefold.observe.log import get_logger
 

@@ -6,8 +6,8 @@ A process that drains gives its runs back at the next step, or at once: see `Dra
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, cast
 
 from msgspec import structs
@@ -46,7 +46,7 @@ from twelvefold.errors import (
 from twelvefold.observe import metrics
 from twelvefold.observe.log import bind, get_logger
 
-__all__ = ["DrainGuard", "Outcome", "drive"]
+__all__ = ["DrainGuard", "Outcome", "drive", "may_have_children"]
 
 log = get_logger(__name__)
 _LAST_EVENTS = (RunFinished, ApprovalAsked, OutcomeUnknown)
@@ -63,7 +63,8 @@ async def drive(
     is still held: a caller waits for this run, so no other process may retry it first. Raises
     StaleRun if another process continues the run. Gives the run back when cancelled.
     """
-    with bind(run=str(held.run)), metrics.driven_run(), driven(held_trace(services, held)):
+    is_observed = metrics.active is not None or services.traces is not None
+    with bind(run=str(held.run)), _observed(services, held) if is_observed else nullcontext():
         workflow = services.workflows.get(held.thread.workflow)
         if workflow is None:
             await give_back(services, held)
@@ -73,8 +74,22 @@ async def drive(
             )
         driver = RunDriver(services, held, workflow, listener)
         outcome = await _drive(driver, fail_on_fault)
-        await cancel_children(services, driver.held.cancelled)
+        if driver.held.cancelled:
+            await cancel_children(services, driver.held.cancelled)
         return outcome
+
+
+@contextmanager
+def _observed(services: Services, held: HeldRun) -> Iterator[None]:
+    """Count the drive and collect its spans, where metrics or traces are on."""
+    with metrics.driven_run(), driven(held_trace(services, held)):
+        yield
+
+
+def may_have_children(services: Services, held: HeldRun) -> bool:
+    """Return whether the run may start other runs, or waits for some."""
+    workflow = services.workflows.get(held.thread.workflow)
+    return bool(held.thread.parent_calls) or (workflow is not None and workflow.starts_runs)
 
 
 async def _drive(driver: RunDriver, fail_on_fault: bool) -> Outcome:

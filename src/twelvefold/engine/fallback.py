@@ -73,7 +73,9 @@ async def request_reply(
     conversation is not asked. Raises RequestError if the part of the conversation that must be sent
     exceeds the window, InputRefused if no model takes its images and files, and LeaseLost.
     """
-    names = models_for(services, workflow, held.thread)
+    names = models_of(workflow.model, held.thread.options)
+    if held.thread.has_attachments:
+        names = models_for(services, workflow, held.thread)
     rule = workflow.model
     if len(names) > 1 and isinstance(rule, Fallback):
         return await _Chain(services, held, rule, build, _ShownText(listener)).reply(names)

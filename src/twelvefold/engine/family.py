@@ -15,7 +15,7 @@ from twelvefold.backoff import Backoff
 from twelvefold.core import OVER, Listener, NullListener, RunId, RunStatus, WaitState, fold
 from twelvefold.core.children import awaited_runs
 from twelvefold.engine.commands import take
-from twelvefold.engine.drive import DrainGuard, Outcome, drive
+from twelvefold.engine.drive import DrainGuard, Outcome, drive, may_have_children
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
 from twelvefold.errors import Conflict, NotFound, StaleRun, TooLate
@@ -60,17 +60,12 @@ async def drive_family(
     run below that a service stopped. Raises as `drive` does, also while another process drives the
     run; the runs below are given back when this is cancelled.
     """
-    if not _may_have_children(services, held):
+    if not may_have_children(services, held):
         return await drive(services, held, listener, fail_on_fault=fail_on_fault)
     slots = asyncio.Semaphore(RUNS_AT_ONCE)
     take_slot, share_of = slot or (lambda: slots), share or (lambda _: nullcontext())
     family = _Family(services, take_slot, is_stopping, poll, fail_on_fault, share_of)
     return await family.drive(held, listener)
-
-
-def _may_have_children(services: Services, held: HeldRun) -> bool:
-    workflow = services.workflows.get(held.thread.workflow)
-    return bool(held.thread.parent_calls) or (workflow is not None and workflow.starts_runs)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,15 @@ release may work on the database. It is never closed again.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from twelvefold.core import Schema, Workflow
+from msgspec import structs
+
+from twelvefold.core import ModelReplied, Schema, ToolFailed, ToolSucceeded, WaitStarted, Workflow
 from twelvefold.engine.lease import Clock
 from twelvefold.errors import MigrationUnfinished
 
+Timed = TypeVar("Timed", bound=ModelReplied | ToolSucceeded | ToolFailed | WaitStarted)
 LEVEL = "0006"
 """The first schema level whose releases read the entries of waits, children and typed output."""
 RECHECK_S = 3.0
@@ -34,6 +38,15 @@ class Gate:
     def was_open(self) -> bool:
         """Whether it is known to be open, without a look at the database."""
         return self._is_open
+
+    def with_duration(self, event: Timed, began: float) -> Timed:
+        """Return an entry with the time since `began`, by the gate's clock.
+
+        Unchanged until it is known that no older release reads the journal.
+        """
+        if not self._is_open:
+            return event
+        return structs.replace(event, took_us=round((self._monotonic() - began) * 1_000_000))
 
     def note(self, schema: Schema | None) -> None:
         """Take the state of the database, which was read for another reason."""

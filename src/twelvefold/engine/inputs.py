@@ -36,8 +36,6 @@ def check_inputs(
     `before` is the thread that the run continues, `items` are its input.
     """
     earlier = _items_with_attachments(before)
-    if not (earlier or has_attachments(items)):
-        return
     choices = services.inputs(workflow, options)
     problem = find_unaccepted(chain(earlier, items), choices)
     if problem is None:
@@ -54,8 +52,6 @@ def check_inputs(
 
 def _items_with_attachments(thread: Thread) -> list[Item]:
     """Return the items of a thread with images or files; without removed ones."""
-    if not thread.has_attachments:
-        return []
     items = (item for turn in thread.turns for item in turn.items)
     return [item for item in items if has_attachments((item,))]
 
@@ -67,8 +63,6 @@ def models_for(services: Services, workflow: Workflow, thread: Thread) -> tuple[
     """
     names = models_of(workflow.model, thread.options)
     items = _items_with_attachments(thread)
-    if not items:
-        return names
     choices = services.inputs(workflow, thread.options)
     if problem := find_unaccepted(items, choices):
         raise InputRefused(problem.message, code=problem.code)

@@ -28,8 +28,8 @@ from twelvefold.core.spending import (
 )
 from twelvefold.engine.budget_errors import budget_error
 from twelvefold.engine.held_run import NO_USAGE, HeldRun
-from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
+from twelvefold.engine.uninterrupted import run_uninterrupted
 from twelvefold.errors import ModelRejected, ModelUnavailable
 from twelvefold.observe.log import get_logger
 

@@ -24,9 +24,11 @@ from twelvefold.core import (
     in_doubt,
 )
 from twelvefold.engine.commands import cancel
-from twelvefold.engine.held_run import CallOutcome, HeldRun, catch_up, write
-from twelvefold.engine.retry import cause_of, run_uninterrupted
+from twelvefold.engine.commit import catch_up, write
+from twelvefold.engine.held_run import CallOutcome, HeldRun
+from twelvefold.engine.retry import cause_of
 from twelvefold.engine.services import Services
+from twelvefold.engine.uninterrupted import run_uninterrupted
 from twelvefold.errors import (
     CancelAsked,
     InsufficientQuota,

@@ -37,11 +37,12 @@ from twelvefold.engine.budgets import BudgetBook, FindPrice, unknown
 from twelvefold.engine.gate import Gate
 from twelvefold.engine.lease import Clock, HeldLease, LeaseRenewer, Renewer
 from twelvefold.engine.measured_model import MeasuredModel
+from twelvefold.engine.memory import RUN_BYTES
 from twelvefold.engine.resources import Resources
-from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, ExitLimit, RetryPolicy, retry_unavailable
+from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, RetryPolicy, retry_unavailable
 from twelvefold.engine.run_shares import RunShares
-from twelvefold.engine.shares import RUN_BYTES
 from twelvefold.engine.traces import Traces
+from twelvefold.engine.uninterrupted import ExitLimit
 from twelvefold.errors import ModelUnavailable, WorkflowError
 from twelvefold.observe import metrics
 from twelvefold.observe.log import get_logger
@@ -208,7 +209,7 @@ class Services:
     @cached_property
     def budgets(self) -> BudgetBook:
         """The budgets of the database, as this process has read them."""
-        read = partial(self.retry, self.store.budgets)
+        read = partial(retry_unavailable, self.store.budgets, policy=self._retry_policy)
         return BudgetBook(read, self.find_price, self.monotonic)
 
     @cached_property

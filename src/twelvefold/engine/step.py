@@ -6,7 +6,7 @@ together or not at all.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import nullcontext
 from functools import partial
 from typing import cast
 
@@ -32,29 +32,20 @@ from twelvefold.core import (
     RunFinished,
     RunStatus,
     RunTools,
-    StepTransaction,
     Stop,
-    ToolFailed,
     ValidCall,
     Workflow,
     build_request,
     find_problems,
 )
 from twelvefold.core.decide import decide
-from twelvefold.engine.children import Planner, may_start_children, open_planner
+from twelvefold.engine.children import Planner, open_planner
+from twelvefold.engine.commit import append, write
 from twelvefold.engine.delta_writer import DeltaWriter, HeldBackText
-from twelvefold.engine.durations import with_duration
 from twelvefold.engine.fallback import Build, request_reply, run_limits
-from twelvefold.engine.held_run import (
-    CallOutcome,
-    HeldRun,
-    append,
-    entry_of,
-    write,
-)
-from twelvefold.engine.new_children import NewChild, notify_started, start_children
+from twelvefold.engine.held_run import CallOutcome, HeldRun, entry_of
+from twelvefold.engine.new_children import NewChild, notify_started
 from twelvefold.engine.perform import (
-    FanOutCall,
     InstructionsFailed,
     RollbackTool,
     failed_call,
@@ -63,8 +54,8 @@ from twelvefold.engine.perform import (
     run_group,
     run_in_step,
 )
-from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
+from twelvefold.engine.uninterrupted import run_uninterrupted
 from twelvefold.engine.waiting import end_waits, expiry_us, with_server_time
 from twelvefold.errors import StoreRefused, TooLarge
 from twelvefold.observe.trace_context import reply_context
@@ -109,16 +100,18 @@ async def _rest(services: Services, held: HeldRun) -> HeldRun:
 async def _call_model(
     services: Services, held: HeldRun, workflow: Workflow, listener: Listener, limits: Limits
 ) -> HeldRun:
-    try:
-        instructions = await resolve_instructions(services, workflow, held.thread.principal)
-    except InstructionsFailed as error:
-        finished = RunFinished("failed", "instructions", error.sentence)
-        return await _close(services, held, listener, (finished,), "failed")
+    instructions = ""
+    if workflow.instructions_function is not None:
+        try:
+            instructions = await resolve_instructions(services, workflow, held.thread.principal)
+        except InstructionsFailed as error:
+            finished = RunFinished("failed", "instructions", error.sentence)
+            return await _close(services, held, listener, (finished,), "failed")
     build = partial(build_request, held.thread, workflow, instructions=instructions)
     began = services.monotonic()
-    with reply_context(held.thread.head + 1):
+    with nullcontext() if services.traces is None else reply_context(held.thread.head + 1):
         reply = await _request_reply(services, held, workflow, build, listener)
-    replied = _checked(workflow, with_duration(services, reply, began))
+    replied = _checked(workflow, services.gate.with_duration(reply, began))
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(entry_of(held, replied))
     decision = decide(expected, workflow, limits)
@@ -197,11 +190,12 @@ def _is_one_commit(services: Services, workflow: Workflow, decision: RunTools) -
 
     A reply does not wait for resources to be opened: that may fail, and the reply would be lost.
     """
-    if not services.resources.are_open(workflow, decision.calls):
-        return False
     first = decision.calls[0]
     repeatable = isinstance(first, RejectedCall) or first.tool.effect in REPEATABLE
-    return repeatable and decision.all_pending and len(decision.calls) == 1
+    if not (repeatable and decision.all_pending and len(decision.calls) == 1):
+        return False
+    takes_any = isinstance(first, ValidCall) and first.tool.resources
+    return not takes_any or services.resources.are_open(workflow, decision.calls)
 
 
 async def _run_tools(
@@ -213,17 +207,21 @@ async def _run_tools(
     replies: tuple[ModelReplied, ...] = (),
 ) -> HeldRun:
     """Run calls and write their results, with the reply that made them if that is not written."""
-    ready = await services.resources.hand_in(workflow, decision.calls)
-    ready = await with_server_time(services, held.run, ready)
-    first, principal = ready[0], held.thread.principal
-    planner = None
-    if may_start_children(ready):
+    ready, principal = decision.calls, held.thread.principal
+    tools = [call.tool for call in ready if isinstance(call, ValidCall)]
+    if [tool for tool in tools if tool.resources]:
+        ready = await services.resources.hand_in(workflow, ready)
+    if [tool for tool in tools if tool.may_wait]:
+        ready = await with_server_time(services, held.run, ready)
+    first, planner = ready[0], None
+    if [tool for tool in tools if tool.effect == "workflow" or tool.fans_out]:
         planner = await open_planner(services, held, workflow, replies)
     if isinstance(first, RejectedCall) or first.tool.effect in CONCURRENT_EFFECTS:
         # Outside the step's transaction: a long read must not lock rows of the journal.
         calls = list(zip(ready, decision.pending, strict=True))
         outcomes = await run_group(services, workflow, held.held_lease, principal, calls)
-        events = [_started(planner, outcome) for outcome in outcomes]
+        # Only a tool that may start runs returns them.
+        events = planner.entries_of(outcomes) if planner else cast("list[Event]", outcomes)
         children = planner.children if planner else ()
         return await write(services, held, listener, (*replies, *events), children=children)
     if planner and isinstance(first.tool, ChildTool):
@@ -239,16 +237,6 @@ async def _run_tools(
     return await write(services, held, listener, (*replies, outcome), status)
 
 
-def _started(planner: Planner | None, outcome: CallOutcome | FanOutCall) -> Event:
-    """Return the entry of a call; the runs that it starts are added to the planner.
-
-    There is a planner if a tool may start runs.
-    """
-    if planner is None or not isinstance(outcome, FanOutCall):
-        return cast("CallOutcome", outcome)
-    return planner.fan_out(outcome)
-
-
 async def _run_in_step(
     services: Services,
     held: HeldRun,
@@ -257,22 +245,15 @@ async def _run_in_step(
     replies: tuple[ModelReplied, ...],
     planner: Planner | None,
 ) -> HeldRun:
-    principal = held.thread.principal
     children: list[NewChild] = []
-
-    async def body(tx: StepTransaction) -> Sequence[Event]:
-        outcome = await run_in_step(services, held.held_lease, principal, call, tx)
-        fresh = planner and replace(planner, children=[])  # the transaction may be repeated
-        event = _started(fresh, outcome)
-        if isinstance(event, ToolFailed):
-            raise RollbackTool(event)
-        children[:] = fresh.children if fresh else ()
-        start_children(tx, children)
-        return (*replies, event)
-
+    if planner is None:
+        body = partial(run_in_step, services, held.held_lease, held.thread.principal, call, replies)
+    else:
+        body = partial(planner.run_in_step, call, replies, children)
     try:
         held = await append(services, held, listener, len(replies) + 1, body, replies)
-        notify_started(services, children)
+        if children:
+            notify_started(services, children)
         return held
     except RollbackTool as rollback:
         outcome = rollback.outcome

@@ -23,7 +23,8 @@ from twelvefold.core.children import awaited_runs, final_status
 from twelvefold.core.waits import due_us, ended_waits, joined_calls, signals_of
 from twelvefold.engine.children import read_answers
 from twelvefold.engine.commands import cancel_children
-from twelvefold.engine.held_run import HeldRun, write
+from twelvefold.engine.commit import write
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.perform import model_text
 from twelvefold.engine.services import Services
 from twelvefold.engine.waiting_calls import WaitingCall, calls_below, child_asked, needs_person
@@ -119,12 +120,10 @@ async def expiry_us(services: Services, run: RunId, timeout_s: float | None) -> 
 async def with_server_time(
     services: Services, run: RunId, calls: tuple[AnyCall, ...]
 ) -> tuple[AnyCall, ...]:
-    """Return the calls; those of tools that may wait have the database's time.
+    """Return the calls with the database's time.
 
     It is read before a call: after one with an effect outside the database nothing may fail.
     """
-    if not [one for one in calls if isinstance(one, ValidCall) and one.tool.may_wait]:
-        return calls
     began_us = await _server_time(services, run)
     return tuple(
         replace(one, began_us=began_us) if isinstance(one, ValidCall) else one for one in calls

@@ -20,7 +20,7 @@ from twelvefold.engine.commands import (
     settle,
     take,
 )
-from twelvefold.engine.held_run import write
+from twelvefold.engine.commit import write
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
     Conflict,

@@ -34,8 +34,9 @@ from twelvefold.engine.commands import (
     enqueue_run,
     start_run,
 )
+from twelvefold.engine.commit import write
 from twelvefold.engine.drive import drive
-from twelvefold.engine.held_run import HeldRun, write
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.errors import (
     Conflict,
     NotFound,

@@ -7,7 +7,7 @@ from twelvefold.core.events import ModelReplied, Usage
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import NullListener, RunRecord, Store
 from twelvefold.engine.commands import cancel, delete_thread
-from twelvefold.engine.held_run import write
+from twelvefold.engine.commit import write
 from twelvefold.errors import StepUnderWay, StoreFailed, StoreUnavailable
 from twelvefold.services.model.scripted import calls, says
 

@@ -44,7 +44,7 @@ from twelvefold.core.ports import (
 )
 from twelvefold.engine.commands import take
 from twelvefold.engine.drive import drive
-from twelvefold.engine.retry import ExitLimit
+from twelvefold.engine.uninterrupted import ExitLimit
 from twelvefold.services.model.scripted import calls, says
 
 

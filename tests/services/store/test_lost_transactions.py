@@ -15,7 +15,7 @@ from twelvefold.core.ports import Append, Store, ToolReadOnly
 from twelvefold.errors import StoreFailed, StoreRefused, StoreUnavailable, TooLarge
 from twelvefold.services.store import MEMORY
 from twelvefold.services.store.mysql.connection import MySQLConnection
-from twelvefold.services.store.sqlite.store import SQLiteConnection, SQLiteFile
+from twelvefold.services.store.sqlite.connection import SQLiteConnection, SQLiteFile
 from twelvefold.services.store.transaction import SQLReadOnly
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, 0)"

@@ -4,7 +4,7 @@ import pytest
 
 from tests.builders import added, asked, removed, user
 from twelvefold.core.events import Event, Item
-from twelvefold.services.store.sql.entries import TITLE_CHARS, is_listed, title_of
+from twelvefold.services.store.rows import TITLE_CHARS, is_listed, title_of
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 from tests.web.doubles import Keys, web_on, with_routes
 from tests.web.http.raw_client import read_all
 from twelvefold.web.http.server.connections import Connections, ReceiveLimits
-from twelvefold.web.http.server.framing import FramingLimits
+from twelvefold.web.http.server.framing_limits import FramingLimits
 from twelvefold.web.http.server.protocol import HTTPProtocol
 from twelvefold.web.http.token_buckets import TokenBuckets
 

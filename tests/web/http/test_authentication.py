@@ -20,9 +20,9 @@ from twelvefold.web.http.authentication import (
     hash_of,
     is_loopback,
     principal_of,
-    require_admin,
 )
 from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.permissions import require_admin
 
 ANN = Caller(Principal("ann"), "key-1", DEFAULT_SCOPES)
 ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound

@@ -7,7 +7,8 @@ from types import FrameType
 import pytest
 
 from tests.web.http.segments import TURNS, Connect, answers_to, connecting, cuts
-from twelvefold.web.http.server.framing import ChunkedBody, FramingLimits
+from twelvefold.web.http.server.chunked_body import ChunkedBody
+from twelvefold.web.http.server.framing_limits import FramingLimits
 
 SMALL = FramingLimits(
     blank_bytes=4,

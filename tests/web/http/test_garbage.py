@@ -12,7 +12,7 @@ import pytest
 from tests.web.http.raw_client import GET, run_server
 from twelvefold.web.http.middleware import LimitedBody
 from twelvefold.web.http.server.connections import ReceiveLimits
-from twelvefold.web.http.server.framing import FramingLimits
+from twelvefold.web.http.server.framing_limits import FramingLimits
 from twelvefold.web.http.server.protocol import HTTPProtocol
 
 HEAD = b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"

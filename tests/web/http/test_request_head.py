@@ -4,14 +4,9 @@ import pytest
 
 from tests.web.http.segments import answers_to, connecting
 from twelvefold.web.http.errors import ApiError
-from twelvefold.web.http.server.framing import (
-    SINGLE_HEADERS,
-    ChunkedBody,
-    FramingLimits,
-    LengthBody,
-    body_of,
-    check_head,
-)
+from twelvefold.web.http.server.chunked_body import ChunkedBody
+from twelvefold.web.http.server.framing import SINGLE_HEADERS, LengthBody, body_of, check_head
+from twelvefold.web.http.server.framing_limits import FramingLimits
 
 HOST = (b"host", b"localhost:8000")
 

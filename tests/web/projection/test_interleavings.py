@@ -8,7 +8,8 @@ from tests.web.sdk import check_events, check_items
 from tests.web.whole import item_list
 from twelvefold.core.events import RunStarted
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.projection.response import ResponseProjection, split_parts
+from twelvefold.web.projection.parts import split_parts
+from twelvefold.web.projection.response import ResponseProjection
 from twelvefold.web.schemas.types import Json, ToolItems
 
 

@@ -30,7 +30,8 @@ from twelvefold.core.events import Event, ItemsAdded, OutcomeUnknown, Usage
 from twelvefold.core.ids import CallId
 from twelvefold.core.ports import Delta, JournalDelta
 from twelvefold.web.ids import ResponseId, message_id
-from twelvefold.web.projection.response import ResponseProjection, split_parts
+from twelvefold.web.projection.parts import split_parts
+from twelvefold.web.projection.response import ResponseProjection
 from twelvefold.web.schemas.types import Json
 
 MESSAGE = ["output_item.added", "content_part.added", "output_text.delta", "output_text.done"]

@@ -11,7 +11,7 @@ from tests.engine.stage import ANN, LIMITS, Stage, start
 from tests.web.doubles import OTHER, TOKEN, api_key
 from tests.web.serving import Serve, Served
 from twelvefold.core.ports import NullListener, Principal
-from twelvefold.engine.shares import MemoryBudget
+from twelvefold.engine.memory import MemoryBudget
 from twelvefold.services.model.scripted import says
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.runs.executor import RunExecutor, RunSlots

@@ -83,7 +83,7 @@ class SentHistory(Struct, frozen=True, eq=False):
 
         Later items do not change a turn that ends with an answer of the model.
         """
-        prepared = self.prepare(item for turn in turns[self.turns :] for item in turn.items)
+        prepared = self.prepare([item for turn in turns[self.turns :] for item in turn.items])
         if prepared is None or prepared.has_open_calls or not _ends_with_answer(prepared.items):
             return self
         items = self.items + prepared.items

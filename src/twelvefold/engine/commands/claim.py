@@ -24,10 +24,11 @@ from twelvefold.core import (
     in_doubt,
 )
 from twelvefold.engine.commands.step_under_way import explain_wait
-from twelvefold.engine.held_run import HeldRun, write
+from twelvefold.engine.commit import write
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import new_lease_token
-from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
+from twelvefold.engine.uninterrupted import run_uninterrupted
 from twelvefold.errors import (
     Conflict,
     RequestError,

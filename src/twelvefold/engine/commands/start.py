@@ -32,6 +32,7 @@ from twelvefold.core import (
     find_reached_limit,
     fold,
     full_sentence,
+    has_attachments,
     models_of,
     size_of,
 )
@@ -140,7 +141,8 @@ async def _prepare(
     started = await _with_key(services, request, started)
     await _check_budgets(services, request, workflow)
     before = await _thread_before(services, request)
-    check_inputs(services, workflow, request.options, before, started.items)
+    if before.has_attachments or has_attachments(started.items):
+        check_inputs(services, workflow, request.options, before, started.items)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
     return _new_run(services, request, before, background=background), before, started
 
@@ -166,7 +168,8 @@ def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, i
             allowed_tools=request.allowed_tools,
         )
     )
-    check_attachments(event.items)
+    if has_attachments(event.items):
+        check_attachments(event.items)
     return event, size
 
 
@@ -193,7 +196,8 @@ async def _with_key(services: Services, request: RunRequest, started: RunStarted
 def _caller_of(services: Services, request: RunRequest) -> str:
     """Return the span that requests the run, as a `traceparent`; "" if none does."""
     current = services.traces.caller() if services.traces else ""
-    caller = SpanContext.parse(current or request.trace)
+    given = current or request.trace
+    caller = SpanContext.parse(given) if given else None
     return str(caller) if caller else ""
 
 

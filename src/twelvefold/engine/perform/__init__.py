@@ -8,6 +8,7 @@ from twelvefold.engine.perform.call import (
     model_text,
     run_call,
     run_in_step,
+    run_transactional,
 )
 from twelvefold.engine.perform.group import run_group
 from twelvefold.engine.perform.instructions import InstructionsFailed, resolve_instructions
@@ -23,4 +24,5 @@ __all__ = [
     "run_call",
     "run_group",
     "run_in_step",
+    "run_transactional",
 ]

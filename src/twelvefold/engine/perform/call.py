@@ -1,27 +1,21 @@
 """One tool call, by its effect, and its outcome as an event."""
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from twelvefold.core import (
-    CallId,
-    CallKey,
+    Event,
     FanOut,
+    ModelReplied,
     OutcomeUnknown,
-    Principal,
-    ReadOnly,
     StepTransaction,
-    SyncReadOnly,
-    SyncTransaction,
     ToolFailed,
     ToolReadOnly,
     ToolSucceeded,
-    Transaction,
     ValidCall,
     WaitStarted,
     place_text,
@@ -30,13 +24,11 @@ from twelvefold.core import (
 )
 from twelvefold.core.waiting import WAITS
 from twelvefold.core.waits import start_wait
-from twelvefold.engine.durations import with_duration
 from twelvefold.engine.held_run import CallOutcome
 from twelvefold.engine.lease import HeldLease, LeaseGuard
-from twelvefold.engine.perform.own_task import run_in_own_task
-from twelvefold.engine.perform.sync_sql import SyncReader, SyncWriter
+from twelvefold.engine.perform.function import OUTSIDE_EFFECTS, call_tool, run_in_own_task
 from twelvefold.engine.perform.tool_error import tool_error
-from twelvefold.engine.perform.tool_thread import NotStarted, call_in_thread
+from twelvefold.engine.perform.tool_thread import NotStarted
 from twelvefold.engine.services import Services
 from twelvefold.errors import CancelAsked, StaleRun, StoreRefused, StoreUnavailable, ToolRefused
 from twelvefold.observe import metrics
@@ -48,8 +40,6 @@ FAULT = (
     "Error: the tool failed for a reason that is not yours; try something else, or tell the user"
 )
 UNREADABLE = "The tool did its work, but what it returned cannot be shown; tell the user"
-OUTSIDE_EFFECTS = ("unsafe", "idempotent")
-"""Effects that no transaction rolls back: such a call starts only under a valid lease."""
 KEYED_ATTEMPTS = 3
 """How often a call with a key is attempted until it times out for good: the key makes the attempts
 one call."""
@@ -89,11 +79,11 @@ async def run_call(
     the lease, is an OutcomeUnknown; one with a key only after `attempts` attempts.
     """
     began = services.monotonic()
-    with call_context(call.call.id):
+    with nullcontext() if services.traces is None else call_context(call.call.id):
         outcome = await _run(services, lease, principal, call, db, tx, attempts)
     if isinstance(outcome, OutcomeUnknown | FanOutCall):
         return outcome
-    return with_duration(services, outcome, began)
+    return services.gate.with_duration(outcome, began)
 
 
 async def _run(
@@ -112,7 +102,7 @@ async def _run(
         limit, guard = asyncio.timeout(call.tool.timeout_s), LeaseGuard(lease)
         try:
             async with limit, guard if is_outside else nullcontext():
-                result = await run_in_own_task(partial(_call_tool, lease, principal, call, db, tx))
+                result = await run_in_own_task(partial(call_tool, lease, principal, call, db, tx))
                 await _flush(db, tx)
         except NotStarted as error:
             _raise_if_cancelled(error)
@@ -167,89 +157,6 @@ def _may_run_again(call: ValidCall) -> bool:
     return call.tool.effect == "idempotent" and call.tool.is_async
 
 
-async def _call_tool(
-    lease: HeldLease,
-    principal: str,
-    call: ValidCall,
-    db: ToolReadOnly | None,
-    tx: StepTransaction | None,
-) -> object:
-    """Return the tool's result. Raises what it raises, and NotStarted."""
-    tool = call.tool
-    async with _sql_for(call, db, tx) as sql:
-        injected = _injected(call, lease, principal, sql)
-        function = partial(tool.function, **injected, **call.resources, **call.arguments)
-        if isinstance(sql, SyncWriter):
-            function = partial(sql.call, function)
-        return await _call_function(lease, call, function)
-
-
-def _sql_for(
-    call: ValidCall, db: ToolReadOnly | None, tx: StepTransaction | None
-) -> AbstractAsyncContextManager[object]:
-    """Return the transaction as the tool's function takes it."""
-    if call.tool.is_async or db is None:
-        return nullcontext(db)
-    return SyncReader(db) if tx is None else SyncWriter(tx)
-
-
-async def _call_function(
-    lease: HeldLease, call: ValidCall, function: Callable[[], object]
-) -> object:
-    tool = call.tool
-    with lease.track_call(tool.name, tool.timeout_s):
-        if tool.effect not in OUTSIDE_EFFECTS:
-            return await _run_function(call, function, _always)
-        with _marked_as_started(lease, call.call.id):
-            return await _run_function(call, function, lease.is_valid)
-
-
-def _injected(call: ValidCall, lease: HeldLease, principal: str, db: object) -> dict[str, Any]:
-    """Return the arguments that the engine passes, by the types of the parameters."""
-    values: dict[type, object] = {
-        Transaction: db,
-        SyncTransaction: db,
-        ReadOnly: db,
-        SyncReadOnly: db,
-        Principal: Principal(principal),
-        CallKey: CallKey(f"{lease.lease.run.thread}:{call.call.id}"),
-    }
-    return {name: values[kind] for name, kind in call.tool.handed_in.items()}
-
-
-async def _run_function(
-    call: ValidCall, function: Callable[[], object], may_start: Callable[[], bool]
-) -> object:
-    if not call.tool.is_async:
-        return await call_in_thread(call.tool.name, function, may_start)
-    # Checked again: the process may have been paused since the lease was checked.
-    if not may_start():
-        raise NotStarted
-    result = await cast("Awaitable[object]", function())
-    if inspect.iscoroutine(result):
-        # The tool has returned without doing the work of this coroutine.
-        result.close()
-        raise TypeError(f"it returned {result.__qualname__}(…) without `await` in front of it")
-    return result
-
-
-def _always() -> bool:
-    return True
-
-
-@contextmanager
-def _marked_as_started(lease: HeldLease, call: CallId) -> Iterator[None]:
-    """Mark the call as one that may have happened, unless the body raises NotStarted."""
-    was_started = call in lease.started_calls
-    lease.started_calls.add(call)
-    try:
-        yield
-    except NotStarted:
-        if not was_started:
-            lease.started_calls.discard(call)
-        raise
-
-
 async def _flush(db: ToolReadOnly | None, tx: StepTransaction | None) -> None:
     """Send the pending statements of the tool's ORM session. Raises if its transaction is lost."""
     if tx is not None:
@@ -297,6 +204,22 @@ def failed_call(
 
 
 async def run_in_step(
+    services: Services,
+    lease: HeldLease,
+    principal: str,
+    call: ValidCall,
+    replies: Sequence[ModelReplied],
+    tx: StepTransaction,
+) -> Sequence[Event]:
+    """Call a transactional tool that starts no runs; return its step's entries.
+
+    Raises RollbackTool if it fails.
+    """
+    outcome = await run_transactional(services, lease, principal, call, tx)
+    return (*replies, cast("CallOutcome", outcome))
+
+
+async def run_transactional(
     services: Services, lease: HeldLease, principal: str, call: ValidCall, tx: StepTransaction
 ) -> ToolSucceeded | WaitStarted | FanOutCall:
     """Call a transactional tool. Raises RollbackTool if it fails."""

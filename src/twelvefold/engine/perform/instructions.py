@@ -1,4 +1,4 @@
-"""The instructions of a model request, from the workflow's text or from its function."""
+"""The instructions of a model request from the workflow's function."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ from twelvefold.core import (
     error_text,
     place_text,
 )
-from twelvefold.engine.perform.own_task import run_in_own_task
+from twelvefold.engine.perform.function import run_in_own_task
 from twelvefold.engine.perform.tool_error import tool_error
 from twelvefold.engine.perform.tool_thread import call_in_thread
 from twelvefold.engine.services import Services
@@ -39,14 +39,14 @@ class InstructionsFailed(Exception):
 
 
 async def resolve_instructions(services: Services, workflow: Workflow, principal: str) -> str:
-    """Return the instructions for a request of this principal, outside any transaction.
+    """Return what the function of a workflow that has one returns for this principal.
+
+    It is called outside any transaction.
 
     Raises InstructionsFailed, and StoreFailed if the database cannot be read. Retries while it is
     unavailable; the run's deadline ends that.
     """
-    function = workflow.instructions_function
-    if function is None:
-        return str(workflow.instructions)
+    function = cast("InstructionsFunction", workflow.instructions_function)
     if not function.takes_database:
         return await _call(workflow, function, Principal(principal))
 

@@ -78,11 +78,10 @@ class Connection(ABC):
     """1 where the commit checks only rows that were changed (a cluster with several writers), so
     that the fence must change the run's row; else 0."""
 
-    def __init__(self) -> None:
-        self._deferred: list[Deferred] = []
-        self._end: Exception | None = None
-        self._has_sent = False
-        self._unchecked = 0
+    _deferred: Sequence[Deferred] = ()
+    _end: Exception | None = None
+    _has_sent = False
+    _unchecked = 0
 
     @property
     def is_checked(self) -> bool:
@@ -128,7 +127,8 @@ class Connection(ABC):
         statement ends the transaction, too; it is never the error of the statement that follows.
         """
         self.raise_if_lost()
-        self._deferred.append(Deferred(self._bind(statement, values), unmatched))
+        waits = Deferred(self._bind(statement, values), unmatched)
+        self._deferred = (*self._deferred, waits)
         self._unchecked += unmatched is not None
 
     async def fetch(
@@ -177,7 +177,7 @@ class Connection(ABC):
         self.raise_if_lost()
         if commits:
             await self._send_checked()
-        deferred, self._deferred = self._deferred, []
+        deferred, self._deferred = self._deferred, ()
         self._has_sent = True
         reply = await self._send([*(one.part for one in deferred), part], commits=commits)
         await self._check(deferred, reply)
@@ -238,7 +238,7 @@ class Connection(ABC):
             raise
 
     async def _commit(self) -> None:
-        parts, self._deferred = [one.part for one in self._deferred], []
+        parts, self._deferred = [one.part for one in self._deferred], ()
         self._has_sent = True
         reply = await self._send(parts, commits=True)
         if reply.fault is None:

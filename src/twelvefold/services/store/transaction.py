@@ -24,7 +24,7 @@ from twelvefold.core.answers import encode_value, make_signal_key
 from twelvefold.errors import StoreRefused
 from twelvefold.observe.trace_context import current_traceparent
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
-from twelvefold.services.store.new_runs import encode_event, start_child
+from twelvefold.services.store.rows import encode_event, start_child
 from twelvefold.services.store.signals import reserve_values, send_signal, wake_receivers
 from twelvefold.services.store.sql_text import (
     convert_value,

@@ -38,12 +38,8 @@ from twelvefold.core import (
 from twelvefold.engine import retry_unavailable
 from twelvefold.web.history.thread_reader import PAGE_BYTES, ThreadReader, take_page
 from twelvefold.web.ids import ResponseId, tool_call_id
-from twelvefold.web.projection.objects import (
-    content_of,
-    label_of,
-    shorten_result,
-    shown_items,
-)
+from twelvefold.web.projection.input_parts import shown_items
+from twelvefold.web.projection.objects import content_of, label_of, shorten_result
 from twelvefold.web.projection.output import makes_wait
 from twelvefold.web.schemas import InputFiles, Json, ToolOutputs
 

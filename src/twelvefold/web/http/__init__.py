@@ -15,9 +15,6 @@ from twelvefold.web.http.authentication import (
     KeyWatch,
     caller_of,
     principal_of,
-    require_admin,
-    require_scope,
-    require_workflow,
     watch_keys,
 )
 from twelvefold.web.http.body_budget import BodyBudget
@@ -45,6 +42,7 @@ from twelvefold.web.http.pagination import (
     parse_text,
     parse_time_us,
 )
+from twelvefold.web.http.permissions import require_admin, require_scope, require_workflow
 from twelvefold.web.http.rate_limit import Rate, RateLimiter
 
 __all__ = [

@@ -41,7 +41,7 @@ SAME_SITE = ("same-origin", "none")
 """`Sec-Fetch-Site` of requests of the page itself, and of an address that a person typed."""
 _KEY = re.compile(r"tw_[A-Za-z0-9_-]{40,80}")
 _REVOKED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-_READ_METHODS = ("GET", "HEAD")
+READ_METHODS = ("GET", "HEAD")
 _CHALLENGE = {"www-authenticate": 'Bearer realm="twelvefold"'}
 _PROXY_HEADERS = (
     *("forwarded", "via", "x-real-ip", "cf-connecting-ip"),
@@ -180,8 +180,8 @@ def principal_of(request: Request, scope: str = "runs") -> Principal:
     Raises ApiError: 401 if the request was not authenticated, 403 if its key lacks the scope.
     """
     caller = caller_of(request)
-    if request.method not in _READ_METHODS and scope not in caller.scopes:
-        raise _missing_scope(scope)
+    if request.method not in READ_METHODS and scope not in caller.scopes:
+        raise missing_scope(scope)
     return caller.principal
 
 
@@ -193,35 +193,7 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
-def require_workflow(request: Request, workflow: str) -> None:
-    """Raise ApiError with 403 unless the request only reads, or its key allows the workflow."""
-    if request.method not in _READ_METHODS and not caller_of(request).allows_workflow(workflow):
-        raise ApiError(
-            403, "this API key does not allow this workflow", code="workflow_not_allowed"
-        )
-
-
-def require_scope(request: Request, scope: str) -> None:
-    """Raise ApiError unless the request's key has the scope, as `principal_of` does."""
-    principal_of(request, scope)
-
-
-def require_admin(request: Request) -> Caller:
-    """Return the caller, whose key has the scope "admin"; also needed to read.
-
-    Raises ApiError: 401 if the request was not authenticated, 403 if its key lacks the scope, or is
-    limited to workflows or tools.
-    """
-    caller = caller_of(request)
-    if ADMIN not in caller.scopes:
-        raise _missing_scope(ADMIN)
-    if caller.workflows is not None or caller.tools is not None:
-        message = "an API key that is limited to workflows or tools does not reach all runs"
-        raise ApiError(403, message, code="workflow_not_allowed")
-    return caller
-
-
-def _missing_scope(scope: str) -> ApiError:
+def missing_scope(scope: str) -> ApiError:
     return ApiError(403, f"this API key does not have the scope {scope!r}", code="missing_scope")
 
 

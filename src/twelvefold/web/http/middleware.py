@@ -217,7 +217,7 @@ class AdmissionMiddleware:
 
     async def _authenticate(self, headers: Headers, client: str) -> Caller:
         """Return the caller; a request waits for the database as later reads do."""
-        return await retry_unavailable(lambda: self._authenticator.authenticate(headers, client))
+        return await retry_unavailable(partial(self._authenticator.authenticate, headers, client))
 
     async def _caller(self, headers: Headers, client: str) -> Caller:
         try:

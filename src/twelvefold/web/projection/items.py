@@ -16,8 +16,10 @@ from twelvefold.core import (
     ThreadId,
 )
 from twelvefold.web.ids import ResponseId, approval_answer_id, approval_id, input_id
-from twelvefold.web.projection import objects
-from twelvefold.web.projection.response import ResponseProjection, split_parts
+from twelvefold.web.projection import call_items, objects
+from twelvefold.web.projection.input_parts import shown_parts
+from twelvefold.web.projection.parts import split_parts
+from twelvefold.web.projection.response import ResponseProjection
 from twelvefold.web.schemas import InputFiles, Json, ToolItems, ToolOutputs
 
 
@@ -106,11 +108,11 @@ def input_items(thread: ThreadId, entry: Entry, files: InputFiles = "full") -> l
             ]
         case ApprovalAnswered(call=call, approved=approved, reason=reason):
             id, request = approval_answer_id(thread, call), approval_id(thread, call)
-            return [objects.approval_response(id, request, approved, reason)]
+            return [call_items.approval_response(id, request, approved, reason)]
         case ChildAnswered(child_call=call, is_approval=True):
             child = RunId.parse(event.run).thread
             id, request = approval_answer_id(child, call), approval_id(child, call)
-            return [objects.approval_response(id, request, event.approved, event.reason)]
+            return [call_items.approval_response(id, request, event.approved, event.reason)]
         case _:
             return []
 
@@ -149,5 +151,5 @@ def _content(item: Item, files: InputFiles) -> list[Json]:
 def _input_parts(parts: Sequence[Item], files: InputFiles) -> list[Json]:
     return [
         {"detail": "auto"} | part if part.get("type") == "input_image" else part
-        for part in objects.shown_parts(parts, files)
+        for part in shown_parts(parts, files)
     ]

@@ -19,12 +19,10 @@ from twelvefold.core import (
     Usage,
     failure_sentence,
     is_empty,
-    media_of,
 )
 from twelvefold.web.http import INSUFFICIENT_QUOTA
 from twelvefold.web.ids import ResponseId, conversation_id, message_id
 from twelvefold.web.schemas import (
-    InputFiles,
     ItemStatus,
     Json,
     ResponseStatus,
@@ -35,7 +33,6 @@ from twelvefold.web.schemas import (
 OUTPUT_BYTES = 64 * 1024
 """The most bytes of a tool's result that an item has; the journal has all of it."""
 SUMMARY_CHARS = 200
-_HOLDERS = {"message": "content", "function_call_output": "output"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,76 +287,6 @@ def mcp_call(
         "error": None if error is None else failure,
         "approval_request_id": approval,
     }
-
-
-def function_call(
-    id: str, call_id: str, name: str, arguments: str, status: ItemStatus = "completed"
-) -> Json:
-    return {
-        "id": id,
-        "type": "function_call",
-        "status": status,
-        "call_id": call_id,
-        "name": name,
-        "arguments": arguments,
-    }
-
-
-def function_output(id: str, call_id: str, output: str, status: ItemStatus = "completed") -> Json:
-    return {
-        "id": id,
-        "type": "function_call_output",
-        "status": status,
-        "call_id": call_id,
-        "output": output,
-    }
-
-
-def approval_request(id: str, label: str, name: str, arguments: str) -> Json:
-    return {
-        "id": id,
-        "type": "mcp_approval_request",
-        "server_label": label,
-        "name": name,
-        "arguments": arguments,
-    }
-
-
-def approval_response(id: str, request: str, approve: bool, reason: str) -> Json:
-    return {
-        "id": id,
-        "type": "mcp_approval_response",
-        "approval_request_id": request,
-        "approve": approve,
-        "reason": reason or None,
-    }
-
-
-def shown_parts(parts: Sequence[Any], files: InputFiles) -> list[Any]:
-    """Return parts of the input with as much of images and files as clients may see."""
-    return list(parts) if files == "full" else [_without_data(part, files) for part in parts]
-
-
-def _without_data(part: Any, files: InputFiles) -> Any:
-    if not isinstance(part, dict) or part.get("type") not in ("input_image", "input_file"):
-        return part
-    shown = {key: part[key] for key in ("type", "detail") if key in part}
-    if files == "none":
-        return shown
-    if "filename" in part:
-        shown["filename"] = part["filename"]
-    media_type, size = media_of(part)
-    return shown | {"media_type": media_type, "bytes": size} if media_type else shown
-
-
-def shown_items(items: Sequence[Item], files: InputFiles) -> list[Json]:
-    """Return items of the input with as much of images and files as clients may see."""
-    return [
-        item | {key: shown_parts(item[key], files)}
-        if isinstance(item.get(key := _HOLDERS.get(item.get("type", "message"), "")), list)
-        else item
-        for item in items
-    ]
 
 
 def shorten_result(text: str, outputs: ToolOutputs) -> str:

@@ -30,7 +30,7 @@ from twelvefold.core import (
     call_id,
 )
 from twelvefold.web import ids
-from twelvefold.web.projection import objects
+from twelvefold.web.projection import call_items, objects
 from twelvefold.web.schemas import ItemStatus, Json
 
 NOT_KNOWN = "it is not known whether this call was done; an operator has to find out"
@@ -246,7 +246,7 @@ class CallProjection:
         if call and self.is_shown:
             request = ids.approval_id(self._thread, id)
             label = self._view.label
-            self._output.add(objects.approval_request(request, label, call.tool, call.arguments))
+            self._output.add(call_items.approval_request(request, label, call.tool, call.arguments))
 
     def _ask(self, wait: WaitStarted) -> None:
         """Show a question as a call of a function that the client answers with an output."""
@@ -280,7 +280,7 @@ class CallProjection:
             self._add_question(thread, asked.child_call, asked)
             return
         request = ids.approval_id(thread, asked.child_call)
-        item = objects.approval_request(request, asked.workflow, asked.tool, asked.arguments)
+        item = call_items.approval_request(request, asked.workflow, asked.tool, asked.arguments)
         self._output.add(item)
 
     def _continue(self, id: CallId, *, approved: bool = False, arguments: str = "") -> None:
@@ -352,14 +352,14 @@ class CallProjection:
     def _add_function_call(self, call: _Call, as_call_id: str, *, item_id: str = "") -> int:
         id = item_id or ids.function_call_id(self._thread, call.id)
         name, arguments = call.tool, call.arguments
-        begun = objects.function_call(id, as_call_id, name, "", "in_progress")
+        begun = call_items.function_call(id, as_call_id, name, "", "in_progress")
         index = self._output.begin(begun)
         place = {"item_id": id, "output_index": index}
         kind = "response.function_call_arguments"
         if arguments:
             self._output.emit(f"{kind}.delta", **place, delta=arguments)
         self._output.emit(f"{kind}.done", **place, name=name, arguments=arguments)
-        self._output.done(index, objects.function_call(id, as_call_id, name, arguments))
+        self._output.done(index, call_items.function_call(id, as_call_id, name, arguments))
         return index
 
     def _end(self, call: _Call, status: ItemStatus, text: str = "") -> None:
@@ -372,7 +372,7 @@ class CallProjection:
         elif status != "incomplete":
             id = ids.function_output_id(self._thread, call.id)
             self._output.add(
-                objects.function_output(id, ids.own_call_id(self._thread, call.id), result)
+                call_items.function_output(id, ids.own_call_id(self._thread, call.id), result)
             )
         call.index = None
 

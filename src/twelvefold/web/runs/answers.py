@@ -13,13 +13,8 @@ from twelvefold.engine import answer_below, answer_question, retry_unavailable
 from twelvefold.errors import InvalidAnswer, NotFound, TooLate
 from twelvefold.web.http import ApiError, Caller, abbreviate, raise_invalid
 from twelvefold.web.ids import parse_approval_id
-from twelvefold.web.runs.approvals import (
-    NOT_PENDING,
-    WaitingCall,
-    check_tool_allowed,
-    load_waiting,
-    retry_while_held,
-)
+from twelvefold.web.runs.answer_writes import NOT_PENDING, retry_while_held
+from twelvefold.web.runs.waiting_call import WaitingCall, check_tool_allowed, load_waiting
 from twelvefold.web.state import TurnMemory, Web, turn_memory
 
 
@@ -53,7 +48,7 @@ async def _find_question(
     Raises ApiError if the run is the principal's and asks another person.
     """
     thread, _ = parse_approval_id(id)
-    head = await retry_unavailable(lambda: web.services.store.thread(thread))
+    head = await retry_unavailable(partial(web.services.store.thread, thread))
     waiting = await load_waiting(web, Principal(head.principal), id, memory)
     if waiting is None or waiting.question is None:
         raise NotFound(f"no question {id!r}")

@@ -5,62 +5,49 @@ second one finds no waiting call.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar, cast
 
 from twelvefold.core import (
     ApprovalAnswered,
-    Call,
-    CallId,
     ChildAnswered,
-    Entry,
     Event,
     Item,
     ItemRemoved,
     ItemsAdded,
     Principal,
-    RequestOptions,
     RunId,
     Segment,
-    Thread,
     ThreadId,
     WaitEnded,
-    WaitStarted,
-    fold,
 )
-from twelvefold.core.answers import parse_answer, question_of
 from twelvefold.engine import (
     HeldRun,
-    answer,
-    answer_below,
-    answer_question,
     retry_unavailable,
     take,
 )
-from twelvefold.engine.children import root_of
 from twelvefold.errors import (
     Conflict,
-    InvalidAnswer,
     NotFound,
-    RequestError,
     ServiceFault,
-    TooLate,
 )
 from twelvefold.observe.log import get_logger
 from twelvefold.web.history.thread_reader import ThreadReader
-from twelvefold.web.http import ApiError, abbreviate, raise_invalid
+from twelvefold.web.http import ApiError, raise_invalid
 from twelvefold.web.ids import (
     ResponseId,
     approval_id,
-    parse_approval_id,
     question_id,
 )
 from twelvefold.web.projection.objects import label_of
 from twelvefold.web.projection.output import makes_wait
-from twelvefold.web.projection.response import next_part
+from twelvefold.web.runs.answer_writes import (
+    NOT_PENDING,
+    not_pending,
+    retry_while_held,
+    write_answer,
+)
 from twelvefold.web.runs.create import (
     StartedRun,
     find_repeated_run,
@@ -69,45 +56,17 @@ from twelvefold.web.runs.create import (
     response_deleted,
     run_slot,
 )
-from twelvefold.web.runs.polling import poll_until
 from twelvefold.web.runs.target import load_conversation
+from twelvefold.web.runs.waiting_call import WaitingCall, check_tool_allowed, load_waiting
 from twelvefold.web.schemas import (
-    ANSWER,
-    QUESTION,
     TurnRequest,
     answered_id,
     is_answer,
-    merge_options,
 )
 from twelvefold.web.state import TurnMemory, Web, turn_memory
-from twelvefold.web.streaming.lookup import entries_of_run, load_run, open_response
+from twelvefold.web.streaming.lookup import load_run, open_response
 
 log = get_logger(__name__)
-Result = TypeVar("Result")
-NOT_PENDING = "approval_not_pending"
-POLL_INTERVAL_S = 0.02
-"""How often to try again while another process holds the run: it does for a moment only."""
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingCall:
-    """A call of the principal that waits for approval. `next` is the response that follows.
-
-    `run` has the call. It is the run of `next` or one below it, which the call `parent_call` of
-    that run waits for. `workflow`, `options` and `key_id` are those of the run of `next`. `head` is
-    the last position of the thread with the call.
-    """
-
-    run: RunId
-    call: CallId
-    head: int
-    next: ResponseId
-    workflow: str
-    options: RequestOptions
-    tool: str
-    question: WaitStarted | None = None
-    parent_call: CallId | None = None
-    key_id: str = ""
 
 
 async def answer_approval(web: Web, principal: Principal, request: TurnRequest) -> StartedRun:
@@ -148,7 +107,7 @@ async def _find_answered_part(
     """
     store = web.services.store
     record = await load_run(store, principal, run)
-    head = await retry_unavailable(lambda: store.thread(run.thread))
+    head = await retry_unavailable(partial(store.thread, run.thread))
     own = (Segment(head.id, head.forked_at, head.head),)
     reader = ThreadReader(store, head, own, frozenset())
     answered, part, before = -1, -1, None
@@ -194,12 +153,12 @@ async def _continue(
     await _check_target(web, principal, request, waiting)
     if request.background:
         async with reserve_queue_slot(web, principal):
-            await _write_answer(web, principal, request, waiting, index)
+            await write_answer(web, principal, request, waiting, index)
         return await _open_next(web, principal, request, waiting, is_here=False)
     await _wait_for_drive(web, waiting)
     with web.executor.slot(principal):
         async with run_slot(web, principal, waiting.key_id, waiting.next.run) as slot:
-            await _write_answer(web, principal, request, waiting, index)
+            await write_answer(web, principal, request, waiting, index)
             if held := await _claim_if_free(web, waiting.next.run):
                 web.start_drive(held, memory.reservation)
             else:
@@ -237,79 +196,7 @@ async def _find_waiting(
     for index in answers:
         if waiting := await load_waiting(web, principal, answered_id(items[index]), memory):
             return index, waiting
-    raise _not_pending(items[answers[0]], answers[0])
-
-
-async def load_waiting(
-    web: Web, principal: Principal, id: str, memory: TurnMemory | None = None
-) -> WaitingCall | None:
-    store = web.services.store
-    try:
-        thread, call = parse_approval_id(id)
-        head = await retry_unavailable(lambda: store.thread(thread))
-        if head.principal != principal.id:
-            return None
-        if memory:
-            await memory.hold(head.size)
-        record = await retry_unavailable(lambda: store.load(thread))
-    except NotFound:
-        return None
-    folded = fold(record.entries)
-    waits = [one for one in folded.pending if one.id == call and _needs(one, id)]
-    run = RunId(thread, folded.run)
-    own: list[Entry] = entries_of_run(record.entries, run, after=record.forked_at)
-    # A fork of the thread does not wait for the answer.
-    if not waits or not own:
-        return None
-    next = ResponseId(run, next_part(own))
-    question = question_of(waits[0])
-    about = record.workflow, folded.options, waits[0].tool, question
-    waiting = WaitingCall(run, call, record.head, next, *about, key_id=folded.key_id)
-    return await _with_root(web, waiting, folded, memory) if folded.ancestry else waiting
-
-
-async def _with_root(
-    web: Web, waiting: WaitingCall, child: Thread, memory: TurnMemory | None
-) -> WaitingCall | None:
-    """Return the waiting call of a run below with the next response of the caller's run.
-
-    None if that run is over.
-    """
-    store, root = web.services.store, root_of(waiting.run, child)
-    try:
-        head = await retry_unavailable(lambda: store.thread(root.thread))
-        if memory:
-            await memory.hold(head.size)
-        record = await retry_unavailable(lambda: store.load(root.thread))
-    except NotFound:
-        return None
-    folded = fold(record.entries)
-    own = entries_of_run(record.entries, root, after=record.forked_at)
-    if folded.run != root.ordinal or not folded.parent_calls or not own:
-        return None
-    above = folded.parent_calls[0].id
-    if asked := folded.child_asked:
-        is_same = (asked.run, asked.child_call) == (str(waiting.run), waiting.call)
-        above = asked.call if is_same else above
-    return replace(
-        waiting,
-        next=ResponseId(root, next_part(own)),
-        workflow=record.workflow,
-        options=folded.options,
-        parent_call=above,
-        key_id=folded.key_id,
-    )
-
-
-def check_tool_allowed(allowed: Collection[str] | None, waiting: WaitingCall) -> None:
-    """Raise ApiError with 403 unless a key that allows these tools may answer the call."""
-    if allowed is not None and waiting.tool not in allowed:
-        raise ApiError(403, "this API key does not allow this tool", code="tool_not_allowed")
-
-
-def _needs(call: Call, id: str) -> bool:
-    """Return whether the call waits for an answer to the item with this id."""
-    return question_of(call) is not None if id.startswith(QUESTION) else call.state == "asked"
+    raise not_pending(items[answers[0]], answers[0])
 
 
 def _check_no_message(request: TurnRequest, index: int) -> None:
@@ -364,132 +251,6 @@ def _is_before(previous: str, waiting: WaitingCall) -> bool:
 # --- the answer ---------------------------------------------------------------------------------
 
 
-async def _write_answer(
-    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, index: int
-) -> None:
-    """Append the answer, with the options that are valid from there on.
-
-    Raises ApiError if the call was answered meanwhile or its run cancelled, and Conflict if the run
-    is held for longer than `Waits.take_s`.
-    """
-    item = request.items[index]
-    id = answered_id(item)
-    write = _question_write if waiting.question else _approval_write
-    write_answer = write(web, principal, request, waiting, item)
-    if waiting.parent_call is not None:
-        write_answer = _write_below(web, principal, request, waiting, item)
-
-    async def attempt() -> None:
-        try:
-            await write_answer()
-        except Conflict as error:
-            # The process that has written another answer now drives the run and holds it.
-            if await _is_answered(web, principal, id, waiting):
-                raise TooLate(str(error)) from error
-            raise
-
-    try:
-        await retry_while_held(web, attempt)
-    except TooLate as error:
-        raise _not_pending(item, index) from error
-    except InvalidAnswer as error:
-        raise_invalid(str(error), f"input[{index}].output", "invalid_answer")
-    except RequestError as error:
-        if isinstance(error, Conflict) or not item.get("arguments"):
-            raise
-        raise_invalid(str(error), f"input[{index}].arguments")
-
-
-def _approval_write(
-    web: Web,
-    principal: Principal,
-    request: TurnRequest,
-    waiting: WaitingCall,
-    item: Item,
-    *,
-    keeps_options: bool = False,
-) -> Callable[[], Awaitable[None]]:
-    return partial(
-        answer,
-        web.services,
-        waiting.run,
-        approved=item["approve"],
-        by=principal.id,
-        reason=item.get("reason", ""),
-        arguments=item.get("arguments", ""),
-        call=waiting.call,
-        options=None if keeps_options else merge_options(waiting.options, request),
-        background=request.background,
-        request=request.key,
-        claims=not request.background,
-        key_id=principal.key_id,
-    )
-
-
-def _write_below(
-    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, item: Item
-) -> Callable[[], Awaitable[None]]:
-    """Return what writes the answer of a run below, and to the caller's run that there is one."""
-    plain = replace(request, key=None, background=True)  # any process may continue that run
-    if waiting.question:
-        write = _question_write(web, principal, plain, waiting, item)
-    else:
-        write = _approval_write(web, principal, plain, waiting, item, keeps_options=True)
-    answered = ChildAnswered(
-        cast("CallId", waiting.parent_call),
-        str(waiting.run),
-        waiting.call,
-        principal.id,
-        waiting.question is None,
-        bool(item.get("approve")),
-        item.get("reason", ""),
-        merge_options(waiting.options, request),
-        request.background,
-        principal.key_id,
-    )
-    claims = not request.background
-    root = waiting.next.run
-    return partial(
-        answer_below, web.services, root, answered, write, request=request.key, claims=claims
-    )
-
-
-def _question_write(
-    web: Web, principal: Principal, request: TurnRequest, waiting: WaitingCall, item: Item
-) -> Callable[[], Awaitable[None]]:
-    """Return what writes the answer to a question. The run keeps its options."""
-    output, schema = item["output"], waiting.question.schema if waiting.question else None
-    if not isinstance(output, str):
-        output = "".join(str(part.get("text", "")) for part in output)
-    return partial(
-        answer_question,
-        web.services,
-        waiting.run,
-        parse_answer(schema, output),
-        by=principal.id,
-        principal=principal.id,
-        call=waiting.call,
-        request=request.key,
-        claims=not request.background,
-        key_id=principal.key_id,
-    )
-
-
-async def _is_answered(web: Web, principal: Principal, id: str, waiting: WaitingCall) -> bool:
-    """Return whether the call waits no longer. Loads the thread only if it has new entries."""
-    store, thread = web.services.store, waiting.run.thread
-    with suppress(NotFound):
-        if (await retry_unavailable(lambda: store.thread(thread))).head == waiting.head:
-            return False
-    return await load_waiting(web, principal, id) is None
-
-
-def _not_pending(item: Item, index: int) -> ApiError:
-    message = f"no call waits for the answer to {abbreviate(answered_id(item))}"
-    param = f"input[{index}].{'approval_request_id' if item['type'] == ANSWER else 'call_id'}"
-    return ApiError(400, message, code=NOT_PENDING, param=param)
-
-
 async def _claim_if_free(web: Web, run: RunId) -> HeldRun | None:
     """Claim the run; return None if a worker has claimed it first, or will claim it."""
     try:
@@ -497,19 +258,3 @@ async def _claim_if_free(web: Web, run: RunId) -> HeldRun | None:
     except (ServiceFault, Conflict) as error:
         log.info("run_not_taken", run=str(run), error=error)
         return None
-
-
-async def retry_while_held(web: Web, attempt: Callable[[], Awaitable[Result]]) -> Result:
-    """Do something with a run, again for `Waits.take_s` while another request holds it.
-
-    Raises Conflict.
-    """
-    end = asyncio.get_running_loop().time() + web.waits.take_s
-    while True:
-        try:
-            return await attempt()
-        except TooLate:
-            raise
-        except Conflict:
-            if not await poll_until(end, POLL_INTERVAL_S):
-                raise

@@ -21,9 +21,7 @@ from twelvefold.core import (
     RunId,
     RunStarted,
     ThreadId,
-    fold,
 )
-from twelvefold.core.answers import question_of
 from twelvefold.engine import (
     RunRequest,
     RunSlot,
@@ -34,8 +32,12 @@ from twelvefold.engine import (
 )
 from twelvefold.errors import Conflict, ConversationTooLarge, InputRefused, NotFound, Repeated
 from twelvefold.web.http import CONVERSATION_TOO_LARGE, ApiError, too_many_runs
-from twelvefold.web.ids import ResponseId, approval_id, parse_conversation_id, question_id
-from twelvefold.web.runs.polling import wait_until_thread_free
+from twelvefold.web.ids import ResponseId, parse_conversation_id
+from twelvefold.web.runs.polling import (
+    conversation_locked,
+    raise_if_waiting,
+    wait_until_thread_free,
+)
 from twelvefold.web.runs.target import (
     NEW_THREAD,
     ThreadTarget,
@@ -92,14 +94,14 @@ async def start_turn(
                 thread = parse_conversation_id(request.conversation)
                 if not await _wait_for_previous_turn(web, thread, client, end):
                     message = "the previous turn is not over; try again in a moment"
-                    raise _conversation_locked(message, repeat=True) from error
+                    raise conversation_locked(message, repeat=True) from error
 
 
 async def _wait_for_previous_turn(
     web: Web, thread: ThreadId, client: ClientWatch, end: float
 ) -> bool:
     """Return whether the previous turn is over by `end`. Raises ApiError if a person must act."""
-    on_waiting = partial(_raise_if_waiting, web, thread)
+    on_waiting = partial(raise_if_waiting, web, thread)
     return await wait_until_thread_free(web.services.store, thread, client, end, on_waiting)
 
 
@@ -234,44 +236,6 @@ def _reader_of_new_run(web: Web, run: RunId, first: Entry, *, background: bool) 
     return reader
 
 
-async def _raise_if_waiting(web: Web, thread: ThreadId) -> None:
-    """Raise ApiError that names the missing answer, if the run still waits for a person."""
-    record = await retry_unavailable(lambda: web.services.store.load(thread))
-    folded = fold(record.entries)
-    if folded.status == "active" and folded.child_asked and not (folded.waits or folded.asks):
-        asked = folded.child_asked
-        child = RunId.parse(asked.run).thread
-        name = question_id if asked.question else approval_id
-        do = f"answer {name(child, asked.child_call)}"
-        if asked.is_unknown:
-            do = f"settle the unknown outcome of a call of {asked.run} (`runs settle`)"
-        raise _waits_for_person(do)
-    if folded.status == "active" and (folded.waits or folded.asks):
-        calls = folded.next_calls if folded.waits else filter(question_of, folded.pending)
-        call = next(iter(calls))
-        id = question_id if question_of(call) else approval_id
-        do = f"answer {id(thread, call.id)}"
-        if call.state == "unknown":
-            do = "settle the unknown outcome of its last call (`runs settle`)"
-        raise _waits_for_person(do)
-
-
-def _waits_for_person(do: str) -> ApiError:
-    message = f"the previous turn waits for a person; {do}, or cancel it with ?force=true"
-    return _conversation_locked(message, repeat=False)
-
-
-def _conversation_locked(message: str, *, repeat: bool) -> ApiError:
-    return ApiError(
-        409,
-        message,
-        code="conversation_locked",
-        param="conversation",
-        wait_s=1 if repeat else None,
-        repeat=repeat,
-    )
-
-
 # --- requests that were made before -------------------------------------------------------------
 
 
@@ -285,7 +249,7 @@ async def find_repeated_run(
     if key is None:
         return None
     store = web.services.store
-    found = await retry_unavailable(lambda: store.find_request(principal.id, key.key))
+    found = await retry_unavailable(partial(store.find_request, principal.id, key.key))
     if found is None:
         return None
     run, body_hash = found

@@ -25,6 +25,7 @@ from twelvefold.engine import (
     Reservation,
     Services,
 )
+from twelvefold.engine.drive import drive, may_have_children
 from twelvefold.engine.family import drive_family
 from twelvefold.errors import StaleRun
 from twelvefold.observe.log import bind, get_logger
@@ -62,7 +63,7 @@ class RunExecutor:
         self._services = services
         self._slots = RunSlots(max_runs, max_per_principal)
         self._preparation = Preparation(services)
-        self._draining = False
+        self._draining = asyncio.Event()
         self._group = asyncio.TaskGroup()
         self._guards: dict[RunId, DrainGuard] = {}
         self._drives: dict[RunId, Drive] = {}
@@ -103,7 +104,7 @@ class RunExecutor:
         Raises ApiError: 429 if all slots are taken, or all that one principal may take; 503 if the
         process drains.
         """
-        if self._draining:
+        if self._draining.is_set():
             raise ApiError(503, "the server is stopping", code="service_unavailable", wait_s=1)
         with self._slots.slot(principal.id):
             yield
@@ -121,7 +122,7 @@ class RunExecutor:
         reservation.keep()
         reservation.grow_to(held.thread.size)
         self._slots.take(principal)
-        guard = DrainGuard(GrowingListener(listener, reservation), lambda: self._draining)
+        guard = DrainGuard(GrowingListener(listener, reservation), self._draining.is_set)
         work = self._shares.measured(principal, partial(self._drive, held, guard))
         task = self._group.create_task(work, name=f"drive {held.run}")
         self._guards[held.run], self._drives[held.run] = guard, task
@@ -147,7 +148,7 @@ class RunExecutor:
 
         A step that takes longer than `grace_s` is abandoned. Returns once every lease is back.
         """
-        self._draining = True
+        self._draining.set()
         self._services.exit_limit.begin(grace_s)
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_s
@@ -165,6 +166,8 @@ class RunExecutor:
                 await self._preparation.ready()
                 guard.attach()
                 thread = held.thread
+                if not may_have_children(self._services, held):
+                    return await drive(self._services, held, guard, fail_on_fault=True)
                 slots = _FamilySlots(self._slots, thread.principal)
                 shares = self._services.run_shares
                 return await drive_family(
@@ -173,7 +176,7 @@ class RunExecutor:
                     guard,
                     fail_on_fault=True,
                     slot=slots.slot,
-                    is_stopping=lambda: self._draining,
+                    is_stopping=self._draining.is_set,
                     share=partial(shares.wait_for_slot, thread.principal, thread.key_id),
                 )
             except StaleRun:

@@ -21,13 +21,9 @@ from twelvefold.errors import InvalidAnswer, NotFound, TooLate
 from twelvefold.observe.log import get_logger
 from twelvefold.web.http import ApiError, Caller, abbreviate, raise_invalid
 from twelvefold.web.ids import conversation_id, parse_approval_id
-from twelvefold.web.runs.approvals import (
-    NOT_PENDING,
-    WaitingCall,
-    load_waiting,
-    retry_while_held,
-)
+from twelvefold.web.runs.answer_writes import NOT_PENDING, retry_while_held
 from twelvefold.web.runs.run_detail import find_open_calls
+from twelvefold.web.runs.waiting_call import WaitingCall, load_waiting
 from twelvefold.web.schemas import Json
 from twelvefold.web.schemas.admin.runs import ApprovalOutput, ResumeRun, SettleRun
 from twelvefold.web.schemas.decode import decode
@@ -56,8 +52,8 @@ async def fork(web: Web, caller: Caller, run: RunId, position: int | None) -> st
     `position` None is the end of the run. Raises NotFound.
     """
     store = web.services.store
-    record = await retry_unavailable(lambda: store.run(run))
-    head = await retry_unavailable(lambda: store.thread(run.thread))
+    record = await retry_unavailable(partial(store.run, run))
+    head = await retry_unavailable(partial(store.thread, run.thread))
     at = position or record.last_position or head.head
     new = await fork_at(web.services, run, at)
     log_action(caller, "fork", run=str(run), position=at, new=conversation_id(new))
@@ -95,7 +91,7 @@ async def settle_call(web: Web, caller: Caller, run: RunId, body: SettleRun) -> 
 
 async def _find_call(web: Web, run: RunId, kind: str, call: str | None) -> Json:
     """Return the call that waits, the first one unless `call` names it. Raises ApiError."""
-    record = await retry_unavailable(lambda: web.services.store.run(run))
+    record = await retry_unavailable(partial(web.services.store.run, run))
     for waiting in await find_open_calls(web, record):
         if waiting["kind"] == kind and call in (None, waiting["call_id"], waiting["id"]):
             return waiting
@@ -142,7 +138,7 @@ async def _answer(
 
 async def _load_waiting(web: Web, caller: Caller, id: str) -> WaitingCall:
     thread, _ = parse_approval_id(id)
-    head = await retry_unavailable(lambda: web.services.store.thread(thread))
+    head = await retry_unavailable(partial(web.services.store.thread, thread))
     with turn_memory(web.executor.memory, caller.principal, 0) as memory:
         waiting = await load_waiting(web, Principal(head.principal), id, memory)
     if waiting is None:

@@ -1,6 +1,7 @@
 """One run as an operator sees it: its timeline, its failure, its children, what it waits for."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from twelvefold.core import OVER, Entry, OperatedRun, Principal, RunId, RunRecord, fold
 from twelvefold.core.timeline import timeline
@@ -27,9 +28,9 @@ _NO_DELTAS = (2**62, 0)
 async def describe_run(web: Web, operator: Principal, run: RunId) -> Json:
     """Return a run with all its parts. Raises NotFound, and ApiError with 429 without memory."""
     store, price = web.services.store, await default_price(web.services)
-    found = await retry_unavailable(lambda: store.operated_run(run))
-    record = await retry_unavailable(lambda: store.run(run))
-    below = await retry_unavailable(lambda: store.runs_below(run, limit=MAX_CHILDREN))
+    found = await retry_unavailable(partial(store.operated_run, run))
+    record = await retry_unavailable(partial(store.run, run))
+    below = await retry_unavailable(partial(store.runs_below, run, limit=MAX_CHILDREN))
     with turn_memory(web.reads, operator, 0) as memory:
         await memory.hold(record.thread_size)
         entries = await _load_entries(web, record)
@@ -59,7 +60,7 @@ async def list_open_calls(web: Web, found: OperatedRun) -> list[Json]:
     """Return the calls of a run itself that wait for a person. Reads the entries of the run."""
     store, run = web.services.store, found.record.run
     try:
-        record = await retry_unavailable(lambda: store.run(run))
+        record = await retry_unavailable(partial(store.run, run))
     except NotFound:  # it was deleted
         return []
     thread = fold(await _load_entries(web, record))
@@ -75,7 +76,7 @@ async def find_open_calls(web: Web, record: RunRecord) -> list[Json]:
     if record.status in OVER:
         return []
     services, run = web.services, record.run
-    thread = fold((await services.retry(lambda: services.store.load(run.thread))).entries)
+    thread = fold((await services.retry(partial(services.store.load, run.thread))).entries)
     if thread.run != run.ordinal:
         return []
     return [

@@ -6,6 +6,7 @@ earlier one a fork of it does. A turn of a conversation always goes to the end o
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 from msgspec import structs
@@ -122,7 +123,7 @@ async def _resolve_response(
         id = ResponseId.parse(request.previous)
         run = await load_run(store, principal, id.run)
         await memory.hold(run.thread_size)
-        head = await retry_unavailable(lambda: store.thread(id.run.thread))
+        head = await retry_unavailable(partial(store.thread, id.run.thread))
         started, last = await _load_part(store, head, run, id)
     except NotFound:
         raise previous_not_found(request.previous) from None

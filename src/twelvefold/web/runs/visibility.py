@@ -1,6 +1,7 @@
 """Checks whether a principal may open a conversation: it is its own, stored and not deleted."""
 
 from contextlib import suppress
+from functools import partial
 
 from starlette.requests import Request
 
@@ -28,10 +29,10 @@ async def load_visible_head(store: Store, principal: Principal, thread: ThreadId
     """Return a conversation that the principal may open. Raises NotFound."""
     not_found = NotFound(f"no conversation {conversation_id(thread)!r}")
     try:
-        head = await retry_unavailable(lambda: store.thread(thread))
+        head = await retry_unavailable(partial(store.thread, thread))
         if head.principal == principal.id and head.listed is None:
             # A release without the column has written it.
-            head = (await retry_unavailable(lambda: store.listed_thread(thread))).head
+            head = (await retry_unavailable(partial(store.listed_thread, thread))).head
     except NotFound:
         raise not_found from None
     if not is_visible(head, principal):
@@ -48,8 +49,8 @@ async def load_journal_head(store: Store, principal: Principal, thread: ThreadId
         return await load_visible_head(store, principal, thread)
     except NotFound as error:
         with suppress(NotFound):
-            head = await retry_unavailable(lambda: store.thread(thread))
-            first = await retry_unavailable(lambda: store.first_entry(thread, after=0))
+            head = await retry_unavailable(partial(store.thread, thread))
+            first = await retry_unavailable(partial(store.first_entry, thread, after=0))
             is_child = first and isinstance(first.event, RunStarted) and first.event.parent
             if is_child and head.principal == principal.id:
                 return head

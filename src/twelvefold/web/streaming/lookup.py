@@ -1,6 +1,7 @@
 """Finds a response in the journal, and opens its reader with the entries of its run."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -20,7 +21,7 @@ from twelvefold.core import (
 from twelvefold.engine import retry_unavailable
 from twelvefold.errors import NotFound
 from twelvefold.web.ids import ResponseId
-from twelvefold.web.projection.response import split_parts
+from twelvefold.web.projection.parts import split_parts
 from twelvefold.web.state import TurnMemory, Web
 from twelvefold.web.streaming.reader import ResponseReader, build_view
 
@@ -51,7 +52,7 @@ async def open_response(
         await memory.hold(record.thread_size)
     thread, began, to = id.run.thread, record.began, record.last_position
     delta = await retry_unavailable(
-        lambda: store.follow(thread, after=began - 1, deltas_after=(began, 0), to=to)
+        partial(store.follow, thread, after=began - 1, deltas_after=(began, 0), to=to)
     )
     reader = _reader_from_journal(
         web, id, record, delta, only_stored=only_stored, tool_items=tool_items
@@ -113,7 +114,7 @@ def entries_of_run(entries: Sequence[Entry], run: RunId, after: int = 0) -> list
 
 async def load_run(store: Store, principal: Principal, run: RunId) -> RunRecord:
     """Return a run of the principal. Raises NotFound."""
-    record = await retry_unavailable(lambda: store.run(run))
+    record = await retry_unavailable(partial(store.run, run))
     if record.principal != principal.id:
         raise NotFound(f"no response {run}")
     return record

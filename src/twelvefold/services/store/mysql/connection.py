@@ -57,7 +57,6 @@ class MySQLConnection(Connection):
     def __init__(
         self, raw: Any, write_fence: int, max_packet: int = 0, recovery_s: float = 0.0
     ) -> None:
-        super().__init__()
         self.write_fence = write_fence
         self.sent_at = 0.0
         self.is_tainted = False
@@ -93,7 +92,7 @@ class MySQLConnection(Connection):
 
     async def rollback(self) -> None:
         """Roll back, or close the connection if that fails, so that the server rolls back."""
-        self._deferred = []
+        self._deferred = ()
         if not self.raw.connected or not self._has_sent:
             return
         if self._is_running or (await self._exchange_parts([ROLLBACK])).fault:
@@ -139,7 +138,7 @@ class MySQLConnection(Connection):
         if self.may_write:
             return await super()._run(part, commits=commits)
         self.raise_if_lost()
-        self._deferred = [Deferred(READ_ONLY)]
+        self._deferred = (Deferred(READ_ONLY),)
         return await super()._run(part, commits=True)
 
     async def _send(self, parts: Sequence[bytes], *, commits: bool = False) -> Reply:

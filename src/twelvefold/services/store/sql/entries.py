@@ -1,7 +1,7 @@
 """Entries in SQL: parts of a thread's journal, bounded in rows and in bytes.
 
 A fork has the entries of its origin up to a position, and so on: its lineage. A statement reads
-from one of those threads. From its entries a thread has its title, and whether it is listed.
+from one of those threads.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -9,26 +9,20 @@ from typing import Any
 
 from twelvefold.core import (
     Entry,
-    Event,
-    Item,
-    ItemsAdded,
     Row,
     RunId,
-    RunStarted,
     Segment,
     ThreadHead,
     ThreadId,
     decode,
-    size_of,
 )
 from twelvefold.services.store.connection import Connection
-from twelvefold.services.store.new_runs import encode_event
+from twelvefold.services.store.rows import entry_of
 from twelvefold.services.store.sql.base import Database, expand_list, in_batches, run_key
 
 WINDOW_ROWS = 32
 WINDOW_BYTES = 1024 * 1024
 """One entry more than this allows is read, so that a window is never empty."""
-TITLE_CHARS = 80
 ANSWERS_WINDOW = 4
 """Answers to approvals that one statement reads."""
 
@@ -149,56 +143,3 @@ def _cut(lineage: Iterable[Segment], after: int, to: int) -> Iterator[Segment]:
 
 def _bounds(segment: Segment) -> dict[str, Any]:
     return {"thread": segment.thread, "after": segment.after, "to": segment.to}
-
-
-def new_entry(
-    thread: ThreadId, position: int, run: int, event: Event, at_us: int
-) -> tuple[Entry, dict[str, Any]]:
-    """Return an entry and the parameters of `insert_event`. Raises StoreRefused."""
-    kind, version, body = encode_event(event)
-    values = {"thread": thread, "position": position, "run": run}
-    values |= {"type": kind, "version": version, "body": body, "at_us": at_us}
-    return Entry(position, run, event, size_of(body), at_us), values
-
-
-def entry_of(
-    position: int, run: int, type: str, version: int, body: str | bytes, at_us: int
-) -> Entry:
-    """Return the entry of a row."""
-    size = len(body) if isinstance(body, bytes) else size_of(body)
-    return Entry(position, run, decode(type, version, body), size, at_us)
-
-
-def is_listed(first: Event | None) -> bool:
-    """Return whether a thread may be listed and opened; `first` is its own first entry.
-
-    False if it began with a turn that was requested with `store: false` outside a conversation, or
-    with a run that another one started.
-    """
-    if not isinstance(first, RunStarted):
-        return True
-    return not first.parent and (first.options.store or first.options.conversation)
-
-
-def title_of(event: Event) -> str:
-    """Return the title that an entry gives its thread; "" if it has no text of a user."""
-    if not isinstance(event, RunStarted | ItemsAdded):
-        return ""
-    return title_of_items(event.items)
-
-
-def title_of_items(items: Iterable[Item]) -> str:
-    """Return the text of the first user message with text, in one line of `TITLE_CHARS` or less."""
-    texts = (_text(item) for item in items if item.get("role") == "user")
-    text = next(filter(None, texts), "")
-    return text if len(text) <= TITLE_CHARS else f"{text[: TITLE_CHARS - 1]}…"
-
-
-def _text(item: Item) -> str:
-    content = item.get("content") or ""
-    parts = [content] if isinstance(content, str) else [_text_of(part) for part in content]
-    return " ".join(" ".join(parts).split())
-
-
-def _text_of(part: Item) -> str:
-    return str(part.get("text") or "")

@@ -25,14 +25,9 @@ from twelvefold.core import (
 )
 from twelvefold.errors import NotFound
 from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.rows import entry_of, is_listed, title_of, title_of_items
 from twelvefold.services.store.sql.base import expand_list, in_batches
-from twelvefold.services.store.sql.entries import (
-    Entries,
-    entry_of,
-    is_listed,
-    title_of,
-    title_of_items,
-)
+from twelvefold.services.store.sql.entries import Entries
 
 BATCH_SIZE = 100
 """Threads that one transaction classifies."""

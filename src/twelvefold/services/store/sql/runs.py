@@ -31,9 +31,8 @@ from twelvefold.errors import (
     StoreUnavailable,
 )
 from twelvefold.services.store.connection import Connection
-from twelvefold.services.store.new_runs import run_values
+from twelvefold.services.store.rows import is_listed, new_entry, run_values, title_of
 from twelvefold.services.store.sql.base import SECOND_US, Database, RowLocked, run_key
-from twelvefold.services.store.sql.entries import is_listed, new_entry, title_of
 from twelvefold.services.store.sql.threads import Threads
 
 IN_DOUBT = LeaseToken("in-doubt")

@@ -23,8 +23,8 @@ from twelvefold.core import (
 )
 from twelvefold.errors import Conflict, NotFound, StoreRefused
 from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.rows import entry_of, new_entry, title_of
 from twelvefold.services.store.sql.base import expand_list, in_batches, run_key
-from twelvefold.services.store.sql.entries import entry_of, new_entry, title_of
 from twelvefold.services.store.sql.listing import Listing, thread_head
 
 MAX_POSITION = 2**62

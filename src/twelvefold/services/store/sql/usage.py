@@ -14,8 +14,8 @@ from twelvefold.core import FindPrice, Row, UsageFilter, UsageSum, WaitEnded
 from twelvefold.core.usage import RunUsage, decode_run_usage, find_cost, without
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.rows import entry_of
 from twelvefold.services.store.sql.base import MAX_LIST, SECOND_US, Database, expand_list
-from twelvefold.services.store.sql.entries import entry_of
 
 _RunKey = tuple[str, int]
 _COLUMNS = ("runs", "failed", "input_tokens", "output_tokens", "cached_tokens", "micro_usd")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from twelvefold.web.http.client_address import client_of
-from twelvefold.web.http.server.framing import FramingLimits
+from twelvefold.web.http.server.framing_limits import FramingLimits
 from twelvefold.web.http.summary_log import SummaryLog
 from twelvefold.web.http.token_buckets import TokenBuckets
 

@@ -7,10 +7,11 @@ smuggling). Source: RFC 9110, section 5.3; RFC 9112, sections 3.2, 6 and 11.2.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from twelvefold.web.http.errors import ApiError
+from twelvefold.web.http.server.chunked_body import ChunkedBody
+from twelvefold.web.http.server.framing_limits import MALFORMED, FramingLimits, malformed, too_large
 
 Header = tuple[bytes, bytes]
 SINGLE_HEADERS = frozenset(
@@ -33,32 +34,6 @@ SINGLE_HEADERS = frozenset(
 HEAD_END = b"\r\n\r\n"
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%!$&'()*+;=-]*)(?::[0-9]*)?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(?:;[\t !-~\x80-\xff]*)?")
-_PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
-_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t !-~\x80-\xff]*")
-MALFORMED = ApiError(400, "malformed HTTP request", code="malformed_request")
-
-
-@dataclass(frozen=True, slots=True)
-class FramingLimits:
-    """Limits of all parts of a request except the content of its body.
-
-    `head_bytes` includes the request line, the headers and the empty line after them.
-    `chunk_line_bytes` limits one chunk-size line with its extension, `chunk_extension_bytes` all
-    extensions of a body. A body may have `chunk_count` chunks, and one more for each `chunk_bytes`
-    of its content, because each chunk takes time of the event loop, even a short one.
-    """
-
-    blank_bytes: int = 64
-    request_line_bytes: int = 8_192
-    header_count: int = 128
-    head_bytes: int = 65_536
-    chunk_line_bytes: int = 1_024
-    chunk_extension_bytes: int = 16_384
-    chunk_count: int = 4_096
-    chunk_bytes: int = 64
-    trailer_bytes: int = 16_384
-    trailer_count: int = 64
 
 
 class HeadReader:
@@ -139,27 +114,19 @@ class HeadReader:
             at = data.index(b"\n", at) + 1
         if self.complete and at == end:
             return end
-        return self._stop_at(at, _too_large(f"there are more than {maximum} headers"))
+        return self._stop_at(at, too_large(f"there are more than {maximum} headers"))
 
     def _check_bytes(self, data: bytes, end: int) -> int:
         maximum = self._limits.head_bytes
         if self._bytes + end <= maximum:
             return end
         return self._stop_at(
-            maximum - self._bytes, _too_large(f"the headers are longer than {maximum} bytes")
+            maximum - self._bytes, too_large(f"the headers are longer than {maximum} bytes")
         )
 
     def _stop_at(self, end: int, error: ApiError) -> int:
         self.complete, self.error = False, error
         return end
-
-
-def _too_large(message: str) -> ApiError:
-    return ApiError(431, message, code="headers_too_large")
-
-
-def _malformed(message: str) -> ApiError:
-    return ApiError(400, message, code="malformed_request")
 
 
 class LengthBody:
@@ -181,133 +148,6 @@ class LengthBody:
         return len(content[-1])
 
 
-class ChunkedBody:
-    """A chunked body. Trailers are checked and dropped. Source: RFC 9112, section 7.1.
-
-    Sets `error` at the first invalid byte; the bytes before it are content.
-    """
-
-    def __init__(self, limits: FramingLimits) -> None:
-        self._limits = limits
-        self._line = bytearray()
-        self._on_line = self._on_size
-        self._left = 0
-        self._chunks = 0
-        self._content_bytes = 0
-        self._extension_bytes = 0
-        self._trailer_bytes = 0
-        self._trailers = 0
-        self.complete = False
-        self.error: ApiError | None = None
-
-    def take(self, data: bytes, content: list[bytes]) -> int:
-        """Add the content to the list; return how many of these bytes belong to the body."""
-        at = 0
-        while at < len(data) and not self.complete and self.error is None:
-            if self._left:
-                content.append(data[at : at + self._left])
-                self._left -= len(content[-1])
-                at += len(content[-1])
-            elif (end := self._take_whole_chunks(data, at, content)) > at:
-                at = end
-            else:
-                at = self._take_line(data, at)
-        return at
-
-    def _take_whole_chunks(self, data: bytes, start: int, content: list[bytes]) -> int:
-        """Take complete chunks without extensions that begin at `start`; return where they end.
-
-        A fast path: many small chunks take a tenth of the time of `_take_line`, which handles all
-        others and the errors.
-        """
-        if self._line or self._on_line != self._on_size:
-            return start
-        at, room = start, self._chunk_limit() - self._chunks
-        while room > 0 and (found := _PLAIN_SIZE.match(data, at)):
-            begin = found.end()
-            end = begin + int(found[1], 16)
-            too_long = begin - at > self._limits.chunk_line_bytes
-            if end == begin or too_long or data[end : end + 2] != b"\r\n":
-                break
-            content.append(data[begin:end])
-            self._chunks += 1
-            self._content_bytes += end - begin
-            room -= 1
-            at = end + 2
-        return at
-
-    def _chunk_limit(self) -> int:
-        return self._limits.chunk_count + self._content_bytes // self._limits.chunk_bytes
-
-    def _take_line(self, data: bytes, start: int) -> int:
-        room = self._line_limit() - len(self._line)
-        found = data.find(b"\n", start, start + room)
-        end = found + 1 if found >= 0 else min(len(data), start + room)
-        self._line += data[start:end]
-        if found >= 0:
-            line, self._line = bytes(self._line), bytearray()
-            if line.endswith(b"\r\n"):
-                self._on_line(line[:-2])
-            else:
-                self.error = MALFORMED
-        elif len(self._line) >= self._line_limit():
-            self.error = self._too_long()
-        return end
-
-    def _line_limit(self) -> int:
-        if self._on_line == self._on_size:
-            return self._limits.chunk_line_bytes
-        if self._on_line == self._on_content_end:
-            return len(b"\r\n")
-        return self._limits.trailer_bytes - self._trailer_bytes + len(b"\r\n")
-
-    def _too_long(self) -> ApiError:
-        if self._on_line == self._on_size:
-            maximum = self._limits.chunk_line_bytes
-            return _malformed(f"a chunk's size line is longer than {maximum} bytes")
-        if self._on_line == self._on_content_end:
-            return MALFORMED
-        return self._trailers_too_long()
-
-    def _trailers_too_long(self) -> ApiError:
-        return _too_large(f"the trailers are longer than {self._limits.trailer_bytes} bytes")
-
-    def _on_size(self, line: bytes) -> None:
-        found, limits = _CHUNK_SIZE.fullmatch(line), self._limits
-        if found is None:
-            self.error = MALFORMED
-            return
-        self._chunks += 1
-        self._extension_bytes += len(line) - len(found[1])
-        if self._extension_bytes > limits.chunk_extension_bytes:
-            maximum = limits.chunk_extension_bytes
-            self.error = _malformed(f"the chunk extensions are longer than {maximum} bytes")
-        elif self._chunks > self._chunk_limit():
-            allowed = f"{limits.chunk_count} chunks, and one for each {limits.chunk_bytes} bytes"
-            self.error = _malformed(f"the body has more than {allowed}")
-        self._left = int(found[1], 16)
-        self._content_bytes += self._left
-        self._on_line = self._on_content_end if self._left else self._on_trailer
-
-    def _on_content_end(self, line: bytes) -> None:
-        if line:
-            self.error = MALFORMED
-        self._on_line = self._on_size
-
-    def _on_trailer(self, line: bytes) -> None:
-        if not line:
-            self.complete = True
-            return
-        self._trailer_bytes += len(line) + 2
-        self._trailers += 1
-        if not _TRAILER.fullmatch(line):
-            self.error = MALFORMED
-        elif self._trailer_bytes > self._limits.trailer_bytes:
-            self.error = self._trailers_too_long()
-        elif self._trailers > self._limits.trailer_count:
-            self.error = _too_large(f"there are more than {self._limits.trailer_count} trailers")
-
-
 # --- the head as a whole ------------------------------------------------------------------------
 
 
@@ -318,7 +158,7 @@ def check_head(version: str, url: bytes, headers: Sequence[Header]) -> None:
     values: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in values and name in SINGLE_HEADERS:
-            raise _malformed(f"the header {name.decode()} is repeated; send it once")
+            raise malformed(f"the header {name.decode()} is repeated; send it once")
         values[name] = value
     _check_host(version, url, values.get(b"host"))
 
@@ -326,9 +166,9 @@ def check_head(version: str, url: bytes, headers: Sequence[Header]) -> None:
 def _check_host(version: str, url: bytes, host: bytes | None) -> None:
     if host is None:
         if version == "1.1":
-            raise _malformed("the header host is missing")
+            raise malformed("the header host is missing")
     elif not _HOST.fullmatch(host):
-        raise _malformed("the header host must be a host and port")
+        raise malformed("the header host must be a host and port")
     if not url.startswith(b"/"):
         _check_authority(url.decode("latin-1"), (host or b"").decode("latin-1"))
 
@@ -340,7 +180,7 @@ def _check_authority(url: str, host: str) -> None:
     except ValueError:
         raise MALFORMED from None
     if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
-        raise _malformed("the request line must have a path, or a URL of the header's host")
+        raise malformed("the request line must have a path, or a URL of the header's host")
 
 
 def body_of(
@@ -351,7 +191,7 @@ def body_of(
     length, coding = values.get(b"content-length"), values.get(b"transfer-encoding")
     if coding is not None:
         if version != "1.1" or length is not None or coding.lower() != b"chunked":
-            raise _malformed("transfer-encoding must be chunked, in HTTP/1.1, without a length")
+            raise malformed("transfer-encoding must be chunked, in HTTP/1.1, without a length")
         return ChunkedBody(limits)
     if length is None:
         return None

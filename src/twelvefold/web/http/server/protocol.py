@@ -19,15 +19,10 @@ from twelvefold.observe.log import get_logger
 from twelvefold.web.http.client_address import client_of
 from twelvefold.web.http.errors import ApiError
 from twelvefold.web.http.middleware import BODY_ERROR, SECURITY_HEADERS, new_request_id
+from twelvefold.web.http.server.chunked_body import ChunkedBody
 from twelvefold.web.http.server.connections import ConnectionSlot, ReceiveLimits, ReceiveTimer
-from twelvefold.web.http.server.framing import (
-    MALFORMED,
-    ChunkedBody,
-    HeadReader,
-    LengthBody,
-    body_of,
-    check_head,
-)
+from twelvefold.web.http.server.framing import HeadReader, LengthBody, body_of, check_head
+from twelvefold.web.http.server.framing_limits import MALFORMED
 
 log = get_logger(__name__)
 MAX_PIPELINED_BYTES = 65_536

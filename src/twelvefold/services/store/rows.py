@@ -1,15 +1,31 @@
-"""The rows of new runs, and a run that another one starts inside the transaction of its step."""
+"""The rows of entries and of new runs.
 
-from collections.abc import Mapping
+From its entries a thread has its title, and whether it is listed.
+"""
+
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from twelvefold.core import Event, NewRun, RunId, RunStarted, encode, size_of
+from twelvefold.core import (
+    Entry,
+    Event,
+    Item,
+    ItemsAdded,
+    NewRun,
+    RunId,
+    RunStarted,
+    ThreadId,
+    decode,
+    encode,
+    size_of,
+)
 from twelvefold.errors import StoreRefused
 from twelvefold.services.store.connection import Connection
 
 SECOND_US = 1_000_000
 HEAD_START_S = 60
 """How much longer than it did a queued run seems to have waited, for each step of its priority."""
+TITLE_CHARS = 80
 
 
 def encode_event(event: Event) -> tuple[str, int, str]:
@@ -71,3 +87,56 @@ def start_child(
     entry: dict[str, Any] = {"thread": new.run.thread, "run": new.run.ordinal, "at_us": at_us}
     entry |= {"position": 1, "type": kind, "version": version, "body": body}
     db.defer(sql["insert_event"], entry)
+
+
+def new_entry(
+    thread: ThreadId, position: int, run: int, event: Event, at_us: int
+) -> tuple[Entry, dict[str, Any]]:
+    """Return an entry and the parameters of `insert_event`. Raises StoreRefused."""
+    kind, version, body = encode_event(event)
+    values = {"thread": thread, "position": position, "run": run}
+    values |= {"type": kind, "version": version, "body": body, "at_us": at_us}
+    return Entry(position, run, event, size_of(body), at_us), values
+
+
+def entry_of(
+    position: int, run: int, type: str, version: int, body: str | bytes, at_us: int
+) -> Entry:
+    """Return the entry of a row."""
+    size = len(body) if isinstance(body, bytes) else size_of(body)
+    return Entry(position, run, decode(type, version, body), size, at_us)
+
+
+def is_listed(first: Event | None) -> bool:
+    """Return whether a thread may be listed and opened; `first` is its own first entry.
+
+    False if it began with a turn that was requested with `store: false` outside a conversation, or
+    with a run that another one started.
+    """
+    if not isinstance(first, RunStarted):
+        return True
+    return not first.parent and (first.options.store or first.options.conversation)
+
+
+def title_of(event: Event) -> str:
+    """Return the title that an entry gives its thread; "" if it has no text of a user."""
+    if not isinstance(event, RunStarted | ItemsAdded):
+        return ""
+    return title_of_items(event.items)
+
+
+def title_of_items(items: Iterable[Item]) -> str:
+    """Return the text of the first user message with text, in one line of `TITLE_CHARS` or less."""
+    texts = (_text(item) for item in items if item.get("role") == "user")
+    text = next(filter(None, texts), "")
+    return text if len(text) <= TITLE_CHARS else f"{text[: TITLE_CHARS - 1]}…"
+
+
+def _text(item: Item) -> str:
+    content = item.get("content") or ""
+    parts = [content] if isinstance(content, str) else [_text_of(part) for part in content]
+    return " ".join(" ".join(parts).split())
+
+
+def _text_of(part: Item) -> str:
+    return str(part.get("text") or "")
