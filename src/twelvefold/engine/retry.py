@@ -8,8 +8,9 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from twelvefold.backoff import Backoff
 from twelvefold.errors import StoreFailed, StoreUnavailable
@@ -24,8 +25,7 @@ its connections it exits within about five seconds."""
 _BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """How long work is retried, in seconds, and with which pauses.
 
     `timeout_s`: while the database is unavailable. `failing_timeout_s`: while it reports

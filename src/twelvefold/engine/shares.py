@@ -12,8 +12,9 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
+
+from msgspec import Struct
 
 from twelvefold.core import Entry, Listener
 
@@ -35,8 +36,7 @@ _FIRST_COST_S = 0.002
 _WEIGHT = 0.1
 
 
-@dataclass(slots=True)
-class _Account:
+class _Account(Struct):
     """What an owner has used beyond its share at `at`, and the average cost of its requests."""
 
     at: float

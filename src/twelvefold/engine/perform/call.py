@@ -4,9 +4,10 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
+
+from msgspec import Struct
 
 from twelvefold.core import (
     CallId,
@@ -55,8 +56,7 @@ KEYED_ATTEMPTS = 3
 one call."""
 
 
-@dataclass(frozen=True, slots=True)
-class FanOutCall:
+class FanOutCall(Struct, frozen=True):
     """A call whose tool ran and returned the runs to start."""
 
     call: ValidCall
