@@ -9,6 +9,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
 )
 
 
@@ -29,7 +30,11 @@ class ReceivedSpan:
 
 @dataclass
 class Collector:
-    """What was received. `status` is the answer to requests; `headers` those of the last one."""
+    """What was received. `status` is the answer to requests; `headers` those of the last one.
+
+    `refusals` answer the next requests before that, each with a status and headers. `rejects` is
+    the number of spans that an answer says were rejected.
+    """
 
     url: str = ""
     status: int = 200
@@ -38,6 +43,8 @@ class Collector:
     headers: dict[str, str] = field(default_factory=dict)
     requests: int = 0
     hold: threading.Event | None = None
+    refusals: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    rejects: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def receive(self, headers: dict[str, str], body: bytes) -> int:
@@ -53,6 +60,18 @@ class Collector:
                     for scoped in group.scope_spans:
                         self.spans += map(_span, scoped.spans)
             return self.status
+
+    def next_refusal(self) -> tuple[int, dict[str, str]]:
+        """Return the status and the headers of a refusal; 0 if the request is received."""
+        with self._lock:
+            if not self.refusals:
+                return 0, {}
+            self.requests += 1
+            return self.refusals.pop(0)
+
+    def answer(self) -> bytes:
+        partial = {"rejected_spans": self.rejects} if self.rejects else None
+        return ExportTraceServiceResponse(partial_success=partial).SerializeToString()
 
     def environ(self, **more: str) -> dict[str, str]:
         """Return the variables of a process that exports to this collector, soon."""
@@ -109,9 +128,13 @@ def collecting() -> Iterator[Collector]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self.send_response(collector.receive(headers, body))
-            self.send_header("content-length", "0")
+            refusal, more = collector.next_refusal()
+            self.send_response(refusal or collector.receive(headers, body))
+            answer = collector.answer()
+            for name, value in {**more, "content-length": str(len(answer))}.items():
+                self.send_header(name, value)
             self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
             """Log nothing."""

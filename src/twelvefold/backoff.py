@@ -1,13 +1,13 @@
 """Exponential backoff with jitter."""
 
 import random
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _MAX_DOUBLINGS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """How long to wait between attempts, in seconds: doubled after each, up to `longest_s`.
 
     Each pause is multiplied by a random factor between `jitter`, so that processes that failed

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.builders import finished_release
 from tests.engine.stage import LIMITS, SCHEMA, Stage, fast_directory, staged
@@ -44,7 +45,7 @@ def frequent_renewals(stage: Stage) -> None:
 @pytest.fixture
 def short_retries(stage: Stage) -> None:
     """Stop retrying soon, for tests in which the database stays unavailable."""
-    retry = replace(stage.timings.retry, timeout_s=0.05)
+    retry = structs.replace(stage.timings.retry, timeout_s=0.05)
     stage.timings = replace(stage.timings, retry=retry, release_s=0.25)
 
 

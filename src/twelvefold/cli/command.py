@@ -7,11 +7,12 @@ import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TextIO
+
+from msgspec import Struct
 
 from twelvefold.app.opening import open_checked_services
 from twelvefold.boot import open_services, read_environment, release_of
@@ -139,8 +140,7 @@ def has_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-@dataclass(frozen=True, slots=True)
-class CommandContext:
+class CommandContext(Struct, frozen=True):
     """What a command works with."""
 
     environ: Mapping[str, str]

@@ -82,6 +82,16 @@ class Commands:
             epilog=epilog,
             formatter_class=HelpFormatter,
             allow_abbrev=False,
+            add_help=False,  # argparse would search a translation of its text for each command
         )
-        command.add_arguments = add_arguments
+        command.add_arguments = _with_help(add_arguments)
         command.set_defaults(handler=handler)
+
+
+def _with_help(add_arguments: AddArguments | None) -> AddArguments:
+    def add(command: Parser) -> None:
+        command.add_argument("-h", "--help", action="help", help="show this help message and exit")
+        if add_arguments:
+            add_arguments(command)
+
+    return add

@@ -1,9 +1,10 @@
 """Environment variables: their descriptions, and a reader that collects all problems."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from twelvefold.config.parse import Parse, ProblemsError, integer, masked, text
 
@@ -15,8 +16,7 @@ INVALID = ""
 """Stands for a value that could not be parsed; an empty variable counts as not set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Struct, frozen=True):
     """A row of the table of settings. `field` is "" for a part of DATABASE_URL."""
 
     name: str

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from twelvefold.core.events import Usage
 
 BYTES_PER_TOKEN = 3
@@ -11,8 +13,7 @@ four bytes a token, JSON fewer."""
 _MILLION = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """Micro-dollars per million tokens; cached input has its own price."""
 
     input: int

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
+
 from twelvefold.core.events import Join
 from twelvefold.errors import WorkflowError
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One run for a `FanOut`: the name of a workflow, and its input; made by `Workflow.task`."""
 
     workflow: str

@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, get_type_hints
+
+from msgspec import Struct
 
 from twelvefold.core.ports import Principal, ReadOnly
 from twelvefold.errors import WorkflowError
@@ -19,8 +20,7 @@ TIMEOUT_S = 60.0
 _TAKES = "the caller (Principal), and the database (ReadOnly) if it reads any"
 
 
-@dataclass(frozen=True, slots=True)
-class InstructionsFunction:
+class InstructionsFunction(Struct, frozen=True):
     """A function that returns the instructions; `timeout_s` bounds one call.
 
     `takes_database`: its second argument is a ReadOnly. `is_async`: it is awaited; otherwise it is

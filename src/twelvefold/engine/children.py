@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from msgspec import Struct
+
 from twelvefold.core import (
     DEFAULT_MODEL,
     DEFAULT_OPTIONS,
@@ -57,8 +59,7 @@ class ChildrenRefused(Exception):
     """The runs cannot be started; the text is the reason, for the model."""
 
 
-@dataclass(frozen=True, slots=True)
-class JoinRule:
+class JoinRule(Struct, frozen=True):
     """How a call waits for its runs, as the entry ChildrenStarted has it."""
 
     join: Join = ""

@@ -8,8 +8,10 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import structs
 
 from twelvefold.backoff import Backoff
 from twelvefold.core import OVER, Listener, NullListener, RunId, RunStatus, WaitState, fold
@@ -128,7 +130,7 @@ class _Family:
         store, run = self.services.store, last.run
         record = await self.services.retry(partial(store.run, run), math.inf)
         if record.status not in OVER:
-            return replace(last, status="waiting", fault=fault)
+            return structs.replace(last, status="waiting", fault=fault)
         stored = await self.services.retry(partial(store.load, run.thread), math.inf)
         return Outcome(run, record.status, fold(stored.entries))
 

@@ -8,10 +8,9 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from contextvars import copy_context
-from dataclasses import dataclass
 from functools import partial
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from twelvefold.core import OpenResources, RejectedCall, Tool, ValidCall, Workflow
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, RetryPolicy
@@ -24,8 +23,7 @@ Provided = tuple[object, ...]
 STOPPING = "the process stops"
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceTimings:
+class ResourceTimings(Struct, frozen=True):
     """Limits in seconds: of one attempt to open, of the attempts for one call, of the closing."""
 
     open_s: float = 30.0

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from twelvefold.backoff import Backoff
 from twelvefold.errors import StoreFailed, StoreUnavailable
@@ -15,8 +16,7 @@ Result = TypeVar("Result")
 _BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """How long work is retried, in seconds, and with which pauses.
 
     `timeout_s`: while the database is unavailable. `failing_timeout_s`: while it reports

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from twelvefold.core import (
     OVER,
@@ -43,8 +43,7 @@ from twelvefold.observe.log import get_logger
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """The status in which a drive left a run.
 
     "queued" means that any process may continue the run; `fault` is what stopped it, if anything.

@@ -9,9 +9,11 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Protocol, TypeVar, runtime_checkable
+
+from msgspec import structs
 
 from twelvefold.core import (
     DEFAULT_MODEL,
@@ -221,7 +223,7 @@ class Services:
 
     @cached_property
     def _retry_policy(self) -> RetryPolicy:
-        return replace(self.timings.retry, failing_timeout_s=self.limits.retry_timeout_s)
+        return structs.replace(self.timings.retry, failing_timeout_s=self.limits.retry_timeout_s)
 
 
 @runtime_checkable

@@ -8,8 +8,9 @@ work begins; work that has begun continues. Without other principals there is no
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 T = TypeVar("T")
 
@@ -29,8 +30,7 @@ _FIRST_COST_S = 0.002
 _WEIGHT = 0.1
 
 
-@dataclass(slots=True)
-class _Account:
+class _Account(Struct):
     """What an owner has used beyond its share at `at`, and the average cost of its requests."""
 
     at: float

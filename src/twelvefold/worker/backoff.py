@@ -6,7 +6,8 @@ once.
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec import structs
 
 from twelvefold.backoff import Backoff
 from twelvefold.core import RunId
@@ -57,7 +58,9 @@ class RunBackoff:
     def postpone(self, run: RunId, longest_s: float | None = None) -> float:
         """Pause the run, twice as long as the last time; return for how many seconds."""
         failures = self._paused.pop(run, (0, 0.0))[0] + 1
-        backoff = replace(self._backoff, longest_s=longest_s) if longest_s else self._backoff
+        backoff = (
+            structs.replace(self._backoff, longest_s=longest_s) if longest_s else self._backoff
+        )
         pause_s = backoff.pause_s(failures)
         if self.is_full:
             del self._paused[min(self._paused, key=lambda run: self._paused[run][1])]

@@ -2,7 +2,8 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
+
+from msgspec import structs
 
 from twelvefold.backoff import Backoff
 from twelvefold.observe.log import get_logger
@@ -35,7 +36,7 @@ class PollInterval:
         None: `poll_s`. Returns whether a nudge ended the pause.
         """
         self._failed, self._empty = 0, 0 if something else self._empty + 1
-        idle = self._idle if longest_s is None else replace(self._idle, longest_s=longest_s)
+        idle = self._idle if longest_s is None else structs.replace(self._idle, longest_s=longest_s)
         return await self._wait(idle.pause_s(1 + self._empty))
 
     async def idle(self) -> None:

@@ -164,7 +164,7 @@ class Retrying:
             error.usage = lost
             raise error
         self.attempts += 1
-        return replace(answers(), usage=SPENT + lost, lost=lost)
+        return structs.replace(answers(), usage=SPENT + lost, lost=lost)
 
     async def close(self) -> None: ...
 

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import cast
 
 import pytest
+from msgspec import structs
 
 from tests.engine.leases import LEASE, LEASE_S, Clock, RenewingStore, lease_of, open_step, until
 from twelvefold.core.ids import LeaseToken, RunId, ThreadId
@@ -108,7 +108,7 @@ async def test_a_renewal_that_hangs_is_stopped_and_does_not_delay_others() -> No
     others = [lease_of(clock, RenewingStore()) for _ in range(20)]
     clock.now += LEASE_S / 3
 
-    async with renewed(slow, *others, timings=replace(TIMINGS, timeout_s=0.2)):
+    async with renewed(slow, *others, timings=structs.replace(TIMINGS, timeout_s=0.2)):
         await hangs.wait()
         await until(lambda: all(held.valid_until == clock.now + LEASE_S for held in others))
         clock.now += 1

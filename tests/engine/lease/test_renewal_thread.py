@@ -4,10 +4,10 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from tests.engine.leases import LEASE, LEASE_S, Clock, RenewingStore, lease_of, until
 from twelvefold.core.ports import Lease, Store
@@ -202,7 +202,7 @@ async def test_a_database_that_does_not_answer_does_not_keep_the_process_from_it
             go_on.wait()
 
     clock = Clock()
-    timings = replace(TIMINGS, stop_s=0.01)
+    timings = structs.replace(TIMINGS, stop_s=0.01)
     async with (
         renewing(Hanging(), clock, timings) as renewer,
         LeaseRenewal(renewer, lease_of(clock)),

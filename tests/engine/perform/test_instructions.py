@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.engine.perform.test_lost_transactions import LostConnection
 from tests.engine.stage import Crash, Stage, after_start, buy, resume, start
@@ -165,7 +165,7 @@ async def test_a_function_that_takes_too_long_fails_the_run(stage: Stage) -> Non
 
     workflow = shop(slow)
     assert workflow.instructions_function is not None
-    short = replace(workflow.instructions_function, timeout_s=0.01)
+    short = structs.replace(workflow.instructions_function, timeout_s=0.01)
     object.__setattr__(workflow, "instructions_function", short)
     services = stage.process(workflow=workflow)
 

@@ -41,8 +41,7 @@ class Spender(Struct, frozen=True):
     workflows: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetScope:
+class BudgetScope(Struct, frozen=True):
     """What a budget covers: the model calls with all of these values. "" is any."""
 
     principal: str = ""

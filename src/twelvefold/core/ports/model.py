@@ -64,8 +64,7 @@ class ModelRequest:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReply:
+class ModelReply(Struct, frozen=True):
     """A complete reply. `request_hash` is the SHA-256, in hex, of the body that was sent.
 
     `usage` is the usage of all attempts, `lost` the part of it that broken attempts took.

@@ -11,9 +11,10 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
+
+from msgspec import Struct
 
 from twelvefold.core import CallId, Lease, LeaseToken, RunId, StepTransaction, Store
 from twelvefold.engine.retry import DEFAULT_RETRY_POLICY, RetryPolicy, retry_unavailable
@@ -31,8 +32,7 @@ def new_lease_token() -> LeaseToken:
     return LeaseToken(secrets.token_hex(8))
 
 
-@dataclass(frozen=True, slots=True)
-class RunningCall:
+class RunningCall(Struct, frozen=True):
     """A tool call that a task is making. `ends_at` is its start plus the tool's `timeout_s`."""
 
     run: RunId

@@ -6,7 +6,8 @@ loop: other runs, their timeouts, the web server's responses.
 
 import asyncio
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from twelvefold.engine.lease.held_lease import Clock, RenewedLease, RunningCall
 from twelvefold.observe.log import get_logger
@@ -16,8 +17,7 @@ BLOCKED_S = 1.0
 """An event loop that runs no callback for longer than this is reported as blocked."""
 
 
-@dataclass(slots=True)
-class _Probe:
+class _Probe(Struct):
     """A callback that was sent to an event loop, and when the loop ran it."""
 
     sent_at: float

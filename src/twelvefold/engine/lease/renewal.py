@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from operator import methodcaller
 from types import TracebackType
 from typing import Any, Protocol, Self, cast
+
+from msgspec import Struct
 
 from twelvefold.core import Store
 from twelvefold.engine.lease.held_lease import HeldLease, RenewedLease
@@ -19,8 +20,7 @@ RENEWAL_SHARE = 1 / 3
 """The timeout of a renewal as a share of the lease's length, for short leases."""
 
 
-@dataclass(frozen=True, slots=True)
-class RenewalTimings:
+class RenewalTimings(Struct, frozen=True):
     """When leases are checked and renewed, in seconds.
 
     `checks_per_interval`: how often a lease is checked between two renewals; a failed renewal is

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
+
+from msgspec import Struct
 
 from twelvefold.core import (
     Event,
@@ -45,8 +46,7 @@ KEYED_ATTEMPTS = 3
 one call."""
 
 
-@dataclass(frozen=True, slots=True)
-class FanOutCall:
+class FanOutCall(Struct, frozen=True):
     """A call whose tool ran and returned the runs to start."""
 
     call: ValidCall

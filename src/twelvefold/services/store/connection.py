@@ -8,8 +8,9 @@ statements of a packet in order and stops at the first error.
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from twelvefold.core import Row
 from twelvefold.errors import (
@@ -35,8 +36,7 @@ Explain = Callable[[], Awaitable[Exception]]
 """Returns the reason why a deferred statement matched no row; called after the rollback."""
 
 
-@dataclass(frozen=True, slots=True)
-class DriverResult:
+class DriverResult(Struct, frozen=True):
     """The result of one statement, with the fields of a DB-API 2.0 cursor."""
 
     rows: Sequence[Sequence[Any]]
@@ -50,8 +50,7 @@ class DriverResult:
         return [column[0] for column in self.description or ()]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """The results of a packet's statements up to the first error; `fault` is that error."""
 
     results: Sequence[DriverResult]

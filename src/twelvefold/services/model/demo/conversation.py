@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+
+from msgspec import Struct
 
 from twelvefold.core import Item
 from twelvefold.services.model.items import function_call, message, text_of
@@ -13,8 +14,7 @@ MAX_USER_CHARS = 2000
 MAX_ERROR_CHARS = 400
 
 
-@dataclass(frozen=True, slots=True)
-class CallResult:
+class CallResult(Struct, frozen=True):
     """A call with its result; `result` is empty if the tool refused the call."""
 
     tool: str
@@ -32,8 +32,7 @@ class CallResult:
         return rows_of(self.result, key)
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(Struct, frozen=True):
     """The last messages of the user and the model, and the results of calls.
 
     `new_results` follow the user's last message. `model_text` is empty before the first reply.
@@ -49,8 +48,7 @@ class Conversation:
     attachments: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A tool to call."""
 
     tool: str

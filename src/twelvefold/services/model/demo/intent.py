@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from msgspec import Struct
+
 from twelvefold.services.model.demo.conversation import CallResult, Conversation, rows_of
 
 IntentKind = Literal[
@@ -23,8 +25,7 @@ class Intent:
     accepts_alternative: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """A course or section that the student was shown.
 
     `enrols_if_chosen`: choosing it is an intent to enrol. `is_default`: a yes means the first one.

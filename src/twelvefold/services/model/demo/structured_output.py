@@ -6,8 +6,9 @@ decides: a field `answer` contains the answer, a number is one from the user's m
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from twelvefold.services.model.demo.regex_sample import matching_text
 
@@ -43,8 +44,7 @@ _FORMAT_EXAMPLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Position:
+class _Position(Struct, frozen=True):
     """The position of a value: its name, its depth and its index in a list."""
 
     name: str = ""

@@ -1,10 +1,10 @@
 """Lists the models of a server: a free request that shows whether the server can be reached."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from twelvefold.errors import ModelUnavailable
 from twelvefold.services.model.errors import DECODE_ERRORS, RetryableError
@@ -14,8 +14,7 @@ from twelvefold.services.model.http.transport import HTTPTransport
 _MAX_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class ModelList:
+class ModelList(Struct, frozen=True):
     """The response of a server; `names` is empty if it lists no models."""
 
     server: str

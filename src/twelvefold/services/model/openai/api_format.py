@@ -1,8 +1,9 @@
 """The interface of the two APIs: `responses` and `chat` each define one `ApiFormat`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from twelvefold.core import Item, ModelReply, ModelRequest, Usage
 from twelvefold.services.model.openai.encoding import EncodedItems, OptionalPart
@@ -73,8 +74,7 @@ class ReplyReader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ApiFormat:
+class ApiFormat(Struct, frozen=True):
     """One of the two APIs.
 
     `encode_body` leaves out the optional parts with the given names, and takes the items of the

@@ -1,7 +1,8 @@
 """One request to the server and its attempts, with the usage of each failed attempt."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct, structs
 
 from twelvefold.core import ModelReply, ModelRequest, Usage
 from twelvefold.errors import ModelRejected, ModelUnavailable, ServiceFault
@@ -23,8 +24,7 @@ PROBE = ModelRequest(
 _ATTEMPTS_IF_SUSPECTED = 2
 
 
-@dataclass(slots=True)
-class PendingRequest:
+class PendingRequest(Struct):
     """An encoded request. `optional_parts` may be left out; `omitted` names those left out.
 
     `lost_usage` is the usage of the failed attempts. `only_status_500`: every attempt so far got
@@ -75,7 +75,7 @@ class PendingRequest:
         usage = with_estimates(reply.usage, self.body, attempt.reader.received_bytes)
         if usage is reply.usage and self.lost_usage == Usage():
             return reply
-        return replace(reply, usage=usage + self.lost_usage, lost=self.lost_usage)
+        return structs.replace(reply, usage=usage + self.lost_usage, lost=self.lost_usage)
 
     def with_lost_usage(self, fault: ServiceFault) -> ServiceFault:
         """Attach the usage of failed attempts to the error, if its type has a field for it."""
@@ -84,8 +84,7 @@ class PendingRequest:
         return fault
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Struct):
     """One attempt. `may_be_billed`: the model may have read the request."""
 
     reader: ReplyReader

@@ -3,8 +3,9 @@
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import sha256
+
+from msgspec import structs
 
 from twelvefold.backoff import Backoff
 from twelvefold.core import Item, Listener, ModelReply, ModelRequest, Usage
@@ -98,7 +99,7 @@ class OpenAIModel:
             else:
                 self._refused |= {part for part in omitted if part.permanent}
                 marked = mark_items(reply.items, self._provider)
-                return reply if marked == reply.items else replace(reply, items=marked)
+                return reply if marked == reply.items else structs.replace(reply, items=marked)
 
     def prepare(self) -> None:
         """Prepare the HTTP client, if replies come over HTTP."""

@@ -6,8 +6,9 @@ rules.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from twelvefold.core import Item
 from twelvefold.services.model.items import function_call, generate_call_id
@@ -23,8 +24,7 @@ _EMPTY_ARGUMENTS = ("{}", "null", '""')
 """Sent by some servers as the arguments before the real ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(Struct, frozen=True):
     """One element of `delta.tool_calls`."""
 
     index: Any

@@ -1,17 +1,16 @@
 """Limits of one reply, because a broken or hostile server may send an endless one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from twelvefold.core import Item
 from twelvefold.errors import ModelRejected
 from twelvefold.services.model.openai.api_format import ReplyReader
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyLimits:
+class ReplyLimits(Struct, frozen=True):
     """Limits of the items, of their text, calls and reasoning, and of the bytes of the stream.
 
     `stream_bytes` is larger because an event is up to a hundred times as long as the text in it.

@@ -1,16 +1,15 @@
 """Items as they are in the body of a request, encoded once for all requests of a conversation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
+from msgspec import Struct
 
 from twelvefold.core import Item, KnownItems
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedItems:
+class EncodedItems(Struct, frozen=True):
     """Items as elements of a list: `parts` are JSON, without brackets and the commas between them.
 
     `system` are the texts that belong to the instructions.

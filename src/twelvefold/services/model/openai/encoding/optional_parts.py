@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from twelvefold.services.model.openai.encoding.encoded_items import EncodedItems
 from twelvefold.services.model.openai.failures import Path, named_parameters
@@ -17,8 +17,7 @@ def _matches_nothing(_path: Path) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class OptionalPart:
+class OptionalPart(Struct, frozen=True):
     """A part at `path` in the body of a request.
 
     `set_by_us`: neither the caller nor a setting requested the part, so that an error about its

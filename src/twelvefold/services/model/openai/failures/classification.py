@@ -5,11 +5,11 @@ Source: OpenAI's error codes. Other servers send the same object with fewer fiel
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from twelvefold.errors import ModelRejected, ModelTooLarge, ModelUnavailable
 from twelvefold.services.model.errors import DECODE_ERRORS, RetryableError
@@ -49,8 +49,7 @@ class SuspectedRequestError(RetryableError):
     """A 5xx that is probably caused by the request. One more attempt confirms it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorResponse:
+class ErrorResponse(Struct, frozen=True):
     """An error in place of a reply; `status` is 200 if it was sent within a stream."""
 
     status: int
@@ -63,8 +62,7 @@ class ErrorResponse:
         return tuple(str(self.error[key]) for key in ("code", "type") if self.error.get(key))
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(Struct, frozen=True):
     """The server and the settings of a request, for messages; `secrets` are masked in them."""
 
     server: str
