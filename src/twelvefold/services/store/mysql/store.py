@@ -47,6 +47,7 @@ WORDS = {
     "by_uncounted": "FORCE INDEX (runs_uncounted)",
     "by_key": "FORCE INDEX (PRIMARY)",
     "by_origin": "FORCE INDEX (threads_forked_from)",
+    "by_person": "FORCE INDEX (questions_of_person)",
     "by_thread": "FORCE INDEX (outbox_thread)",
 }
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")

@@ -22,6 +22,7 @@ WORDS = {
     "by_uncounted": "INDEXED BY runs_uncounted",
     "by_key": "",
     "by_origin": "",
+    "by_person": "INDEXED BY questions_of_person",
     "by_thread": "",
 }
 """What replaces `{word}` in the statements."""
