@@ -8,6 +8,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # importing typing would take a fifth of the time of `--help`
 if TYPE_CHECKING:
     from twelvefold.app.app import App
+    from twelvefold.app.questions import Question
     from twelvefold.app.run import Run
     from twelvefold.app.stream import RunEvent
     from twelvefold.app.sync import SyncApp
@@ -41,6 +42,7 @@ __all__ = [
     "Fallback",
     "FanOut",
     "Principal",
+    "Question",
     "ReadOnly",
     "RejectedCall",
     "Resource",
@@ -61,6 +63,7 @@ __all__ = [
 ]
 _MODULES = {
     "twelvefold.app.app": ("App",),
+    "twelvefold.app.questions": ("Question",),
     "twelvefold.app.run": ("Run",),
     "twelvefold.app.stream": ("RunEvent",),
     "twelvefold.app.sync": ("SyncApp",),

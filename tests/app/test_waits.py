@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.app.shop import scripted, shop_settings
-from twelvefold import App, Ask, SyncApp, Wait, Workflow, tool
+from twelvefold import App, Ask, Question, SyncApp, Wait, Workflow, tool
+from twelvefold.core.events import WaitEnded
+from twelvefold.core.ids import CallId, RunId
 from twelvefold.errors import InvalidAnswer, NotFound, RequestError
 from twelvefold.services.model.scripted import calls, says
 
@@ -32,13 +34,19 @@ async def seats(person: str) -> Ask:
     return Ask("How many seats?", schema=int, person=person)
 
 
+@tool(effect="pure")
+async def soon() -> Ask:
+    """Ask for an answer within an hour."""
+    return Ask("Now?", timeout=timedelta(hours=1))
+
+
 @tool(effect="pure", approval=True)
 async def book(seats: int) -> str:
     """Book seats."""
     return f"{seats} booked"
 
 
-desk = Workflow("desk", "You wait.", (sleep, payment, seats, book))
+desk = Workflow("desk", "You wait.", (sleep, payment, seats, soon, book))
 
 
 def open_desk(directory: Path, *replies: Any) -> App:
@@ -116,6 +124,44 @@ async def test_a_person_answers_a_question(tmp_path: Path) -> None:
     assert [call.result for call in done.calls] == ["3"]
 
 
+async def test_the_person_asked_finds_the_question(tmp_path: Path) -> None:
+    asks = calls(("seats", {"person": "boss"}))
+    async with open_desk(tmp_path, asks, asks, asks) as app:
+        runs = [(await app.run(desk, "book", principal="ann")).id for _ in range(3)]
+
+        newest, *_ = found = await app.questions(principal="boss")
+        (older,) = await app.questions(principal="boss", limit=1, after=newest)
+        (oldest,) = await app.questions(principal="boss", limit=1, newest_first=False)
+        await app.answer(newest.run, 3, call=newest.call, principal=newest.person)
+
+        assert [one.run for one in found] == runs[::-1]
+        assert (older, oldest) == (found[1], found[2])
+        assert await app.questions(principal="boss") == found[1:]
+        assert await app.questions(principal="ann") == await app.questions() == []
+        journal = await app.session.services.store.load(RunId.parse(newest.run).thread)
+    assert newest == Question(
+        runs[-1],
+        "2.0",
+        "How many seats?",
+        {"type": "integer"},
+        "desk",
+        "boss",
+        newest.asked_at,
+    )
+    # The journal has the person who answered.
+    assert WaitEnded(CallId("2.0"), "answer", "boss") in [one.event for one in journal.entries]
+
+
+async def test_a_question_has_the_time_of_its_end(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, calls(("soon", {}))) as app:
+        await app.run(desk, "ask")
+
+        (question,) = await app.questions()
+
+    assert question.until is not None
+    assert question.until > question.asked_at
+
+
 async def test_resume_answers_a_question(tmp_path: Path) -> None:
     async with open_desk(tmp_path, calls(("seats", {"person": ""}))) as app:
         run = await app.run(desk, "book")
@@ -142,7 +188,9 @@ def test_the_same_without_await(tmp_path: Path) -> None:
     model = scripted(*replies, says("Done."))
     with SyncApp([desk], settings=shop_settings(tmp_path), model=model) as app:
         run = app.run(desk, "book")
-        app.answer(run.id, 3)
+        (question,) = app.questions()
+        app.answer(question.run, 3, call=question.call)
+        assert app.questions(after=question) == []
         assert app.signal("payment:7", 250, workflow=desk)
         done = app.resume(run.id)
 

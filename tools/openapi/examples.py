@@ -21,6 +21,17 @@ from twelvefold.web.schemas.signals import SendSignal
 
 _ID = "01a22784967b709cf5dd7abe1f8c6d2b81495ae039af"
 _QUESTION_ID = f"ask_{_ID}2.0"
+_ASKED = {
+    "id": _QUESTION_ID,
+    "object": "question",
+    "question": "Which colour?",
+    "schema": {"enum": ["red", "blue"], "type": "string"},
+    "workflow": "orders",
+    "response": f"resp_{_ID}1",
+    "conversation": f"conv_{_ID}",
+    "asked_at": 1795959331.25,
+    "expires_at": None,
+}
 _QUESTION = "Which courses on databases are there?"
 _ANSWER = "There is one: DB-101, Databases, on Mondays."
 _FUNCTION = {
@@ -186,6 +197,7 @@ EXAMPLES: Mapping[type[msgspec.Struct], Mapping[str, Any]] = {
     CreateItems: {"items": [_MESSAGE]},
     ForkConversation: {"position": 4},
     AnswerQuestion: {"call_id": _QUESTION_ID, "output": "blue"},
+    objects.QuestionList: _listed(_ASKED),
     objects.GivenAnswer: {"object": "answer", "call_id": _QUESTION_ID},
     SendSignal: {"workflow": "enrolment", "key": "payment:123", "payload": {"amount": 12}},
     objects.SentSignal: {"object": "signal", "key": "payment:123", "first": True},

@@ -21,6 +21,11 @@ ANSWERS = (
     "than the one of the run; that principal sees nothing else of the run. The key needs the scope "
     "`approve`. One answer counts; a later one is 400 `approval_not_pending`."
 )
+QUESTIONS = (
+    "Not part of the OpenAI API. The questions of `Ask` that wait for the caller's principal, "
+    "newest first, also those of runs of other principals; nothing else of these runs is shown. "
+    "`after` may be a question that was answered since."
+)
 SIGNALS = (
     "Not part of the OpenAI API. It reaches the runs of the key's own principal and needs the "
     "scope `signal`. The first delivery of a key counts; `first` is false for a later "
@@ -215,6 +220,15 @@ OPERATIONS: tuple[Operation, ...] = (
         (),
         SendSignal,
         description=SIGNALS,
+    ),
+    Operation(
+        "get",
+        "/v1/questions",
+        "listQuestions",
+        "List the questions that wait for the caller",
+        objects.QuestionList,
+        parameters=PAGE,
+        description=QUESTIONS,
     ),
     Operation(
         "post",

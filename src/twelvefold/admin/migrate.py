@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from twelvefold.admin.threads import classify_all
+from twelvefold.admin.threads import add_missing_questions, classify_all
 from twelvefold.boot import (
     SCHEMA,
     SERVES,
@@ -55,6 +55,7 @@ async def migrate(settings: Settings, services: Services, *, finish: bool = Fals
     if await store.add_release(release):
         log.info("release_put_in_place", version=release.version, commit=release.commit)
     await classify_all(store)
+    await add_missing_questions(store)
     with_schema = [one for one in services.workflows.values() if one.schema]
     for workflow in with_schema:
         await _create_tables(services.store, workflow)

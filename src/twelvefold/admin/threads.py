@@ -20,6 +20,18 @@ async def classify_all(store: Store, batch_size: int = BATCH_SIZE) -> int:
     return done
 
 
+async def add_missing_questions(store: Store, batch_size: int = BATCH_SIZE) -> int:
+    """Add the questions that an older release has asked to the lists of the persons asked.
+
+    Each row commits separately, so that an interrupted call can be repeated. Returns their number.
+    """
+    done = 0
+    while added := await store.add_missing_questions(limit=batch_size):
+        done += added
+        log.info("questions_added", questions=done)
+    return done
+
+
 async def prune(store: Store, older_than_s: float, price: FindPrice = no_price) -> int:
     """Remove the threads whose last run ended, or began to wait, so long ago; return their number.
 

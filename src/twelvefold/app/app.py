@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from twelvefold.app.drives import Drives
 from twelvefold.app.opening import open_checked_services
 from twelvefold.app.operations import Operations
+from twelvefold.app.questions import Question
 from twelvefold.app.requests import LOCAL, UNSET, Input, Turn, TurnOptions, name_of
 from twelvefold.app.run import Output, Run
 from twelvefold.app.session import NO_EVENTS, Answer, Given, Session, Settled, Value
@@ -269,12 +270,31 @@ class App:
         """Answer a question of a tool, and leave the rest of the run to any process.
 
         `value` is a JSON value of the type that the question asks for. `principal` must be the
-        person whom the question names; without it the caller may answer for anyone. Raises
+        person whom the question names; without it the caller may answer for anyone. `by` is
+        recorded, by default that person, or the run's principal. Raises
         InvalidAnswer, after which the run still waits, NotFound, TooLate if no such question waits,
         and Conflict if another process holds the run.
         """
         given = Value(value, by, principal, call)
         return await self.session.operations.run(self.session.write(run, principal, given))
+
+    async def questions(
+        self,
+        *,
+        principal: str = LOCAL,
+        limit: int = 100,
+        after: Question | None = None,
+        newest_first: bool = True,
+    ) -> list[Question]:
+        """Return the questions that wait for a principal, also those of other principals' runs.
+
+        At most `limit` of them, those after the question `after`, which may have been answered
+        since. Raises NotFound if that was never asked of the principal.
+        """
+        work = self.session.questions(
+            principal, limit=limit, after=after, newest_first=newest_first
+        )
+        return await self.session.operations.run(work)
 
     async def signal(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from twelvefold.app.drives import Drives, Follower
 from twelvefold.app.operations import Operations
+from twelvefold.app.questions import Question, read_questions
 from twelvefold.app.requests import Turn, repeated_run, run_request
 from twelvefold.app.run import Run, WaitingKind, read_run
 from twelvefold.app.stream import NoEvents
@@ -179,6 +180,14 @@ class Session:
         """Return a run as its journal has it."""
         return await read_run(self.services, RunId.parse(id), principal)
 
+    async def questions(
+        self, principal: str, *, limit: int, after: Question | None, newest_first: bool
+    ) -> list[Question]:
+        """Return the questions that wait for a principal."""
+        return await read_questions(
+            self.services, principal, limit=limit, after=after, newest_first=newest_first
+        )
+
     async def cancel(self, id: str, principal: str) -> Run[Any]:
         """Cancel a run, whichever process drives it."""
         record = await self.find(id, principal)
@@ -217,7 +226,7 @@ class Session:
     async def _write(self, record: RunRecord, given: Given, *, claims: bool) -> RunId:
         """Write an answer; return the run that has the call."""
         id = given.call.rpartition(":")[2]
-        by, call = given.by or record.principal, CallId(id) if id else None
+        by, call = _person(given) or record.principal, CallId(id) if id else None
         services, run = self.services, await self._run_to_answer(record, given)
         match given:
             case Answer(approved, _, reason, _, arguments):
@@ -269,6 +278,11 @@ class Session:
             raise RequestError(
                 f"the run belongs to workflow {record.workflow!r}, which this app does not have"
             )
+
+
+def _person(given: Given) -> str:
+    """Return who answers, "" if the caller does not name anyone."""
+    return given.by or (given.principal if isinstance(given, Value) else "")
 
 
 async def _start_once(

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from twelvefold.app.app import App
 from twelvefold.app.loop_thread import LoopThread
 from twelvefold.app.operations import CLOSED
+from twelvefold.app.questions import Question
 from twelvefold.app.requests import LOCAL, UNSET, Input, TurnOptions
 from twelvefold.app.run import Output, Run
 from twelvefold.app.stream import RunEvent
@@ -186,6 +187,21 @@ class SyncApp:
         """Answer a question of a tool, as `App.answer` does."""
         texts = {"by": by, "call": call, "principal": principal}
         return self._call(lambda app: app.answer(run, value, **texts))
+
+    def questions(
+        self,
+        *,
+        principal: str = LOCAL,
+        limit: int = 100,
+        after: Question | None = None,
+        newest_first: bool = True,
+    ) -> list[Question]:
+        """Return the questions that wait for a principal, as `App.questions` does."""
+        return self._call(
+            lambda app: app.questions(
+                principal=principal, limit=limit, after=after, newest_first=newest_first
+            )
+        )
 
     def signal(
         self,

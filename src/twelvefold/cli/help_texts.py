@@ -79,6 +79,11 @@ The cost is empty if no price is known, and with MODELS.
 APPROVE_EPILOG = """\
 `twelvefold runs show ID` prints the call with all its arguments, and the command to answer it.
 """
+QUESTIONS_EPILOG = """\
+Questions of tools that wait for this person, newest first, also those of other principals' runs.
+  twelvefold runs questions --as bob
+  twelvefold runs answer resp_… blue --call 4.0 --as bob
+"""
 ANSWER_EPILOG = """\
 `twelvefold runs show ID` prints the question, the type of its answer, and this command.
 examples:

@@ -28,6 +28,7 @@ from twelvefold.core import (
     WaitEnded,
     encode,
 )
+from twelvefold.core.answers import question_of
 from twelvefold.core.children import runs_to_cancel
 from twelvefold.core.ports.run_records import NO_CONDITION
 from twelvefold.engine.held_run import NO_USAGE, HeldRun, apply_entries, held_trace
@@ -80,6 +81,7 @@ async def write(
         wait=wait,
         asks=status == "waiting" and (asks or _needs_person(held, events)),
         closes_deltas=held.thread.options.stream and not replies and _ends_run(events),
+        closes_questions=_ends_run(events) and any(map(question_of, held.thread.pending)),
     )
     held = await _append(services, held, listener, change, body, timeout_s)
     if children:

@@ -24,6 +24,7 @@ from twelvefold.web.routes import (
     conversations,
     journal,
     models,
+    questions,
     responses,
     signals,
 )
@@ -40,6 +41,7 @@ ROUTES: list[BaseRoute] = [
     *conversation_items.ROUTES,
     *journal.ROUTES,
     *signals.ROUTES,
+    *questions.ROUTES,
     *answers.ROUTES,
     *chat_completions.ROUTES,
     *admin.ROUTES,

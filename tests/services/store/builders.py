@@ -38,7 +38,7 @@ TABLES = (
     *("twelvefold_releases", "signals", "signal_waits", "seats", "notes"),
     *("budgets", "budget_periods", "budget_reservations"),
     *("processes", "usage_days", "usage_principals", "usage_details"),
-    "trace_exports",
+    *("trace_exports", "open_questions"),
 )
 
 

@@ -17,6 +17,7 @@ KEYS = {
     "outbox": "id",
     "idempotency_keys": "thread_id",
     "trace_exports": "thread_id",
+    "open_questions": "thread_id",
 }
 """The column of each sharded table whose first digits are the family."""
 LOOKUPS = {"idempotency_keys": ("request_key", "principal")}

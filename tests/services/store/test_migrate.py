@@ -27,7 +27,15 @@ from twelvefold.services.store.sql_text import split_script
 
 TABLES = [
     *("api_keys", "budget_periods", "budget_reservations", "budgets", "deltas", "events"),
-    *("idempotency_keys", "outbox", "processes", "rate_buckets", "run_slots", "runs"),
+    *(
+        "idempotency_keys",
+        "open_questions",
+        "outbox",
+        "processes",
+        "rate_buckets",
+        "run_slots",
+        "runs",
+    ),
     *("signal_waits", "signals", "threads", "trace_exports"),
     *("usage_days", "usage_details", "usage_principals"),
 ]

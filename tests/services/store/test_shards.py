@@ -34,13 +34,14 @@ SCATTER = {
         *("listed_threads", "listed_threads_upwards", "continuations", "unclassified_of"),
         *("threads_to_classify", "first_entries", "threads_with_removals"),
     ),
+    "The questions of a person": ("open_questions", "open_questions_upwards"),
     "Follow the streams of a process": ("marks",),
     "Clear the titles of forks": ("forks",),
     "The runs below a run": ("descendants", "children", "children_of_run"),
     "Count the usage": (
         *("uncounted_runs", "lock_uncounted", "mark_counted", "starters", "ended_waits"),
     ),
-    "Upgrade": ("unclassified", "lock_unclassified"),
+    "Upgrade": ("unclassified", "lock_unclassified", "unlisted_questions"),
     "Prune": (
         *(
             "aged_threads",
@@ -51,7 +52,7 @@ SCATTER = {
             "lock_threads",
         ),
         *("cancelled_waiting", "delete_old_requests", "delete_old_messages", "delete_runs"),
-        *("delete_old_trace_exports",),
+        *("delete_old_trace_exports", "delete_old_questions"),
         *("delete_events", "delete_deltas", "delete_requests", "delete_outbox"),
         *("delete_threads", "still_in_use"),
     ),

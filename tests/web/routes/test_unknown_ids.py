@@ -121,6 +121,10 @@ REFERRING = [
     Case("GET", "/v1/responses/{response}/input_items", "item", query="after={id}"),
     Case("GET", "/v1/conversations", "conversation", query="after={id}"),
     *(
+        Case("GET", "/v1/questions", kind, query="after={id}")
+        for kind in ("question", "approval", "call", "response", "conversation", "item")
+    ),
+    *(
         Case("POST", "/v1/answers", kind, {"call_id": "{id}", "output": output})
         for kind in ("question", "approval", "call", "response", "conversation", "item")
         for output in ("red", 7)
@@ -211,6 +215,7 @@ def elsewhere(id: str) -> str:
 async def seen(both: Tenants) -> dict[str, Any]:
     """All that Ann sees of what she has."""
     visible: dict[str, Any] = {"all": (await both.ann.get("/conversations", limit=100)).json()}
+    visible["questions"] = (await both.ann.get("/questions", limit=100)).json()
     for id in both.ids["response"].values():
         visible[id] = (await both.ann.get(f"/responses/{id}")).json()
         visible[f"{id} input"] = (await both.ann.get(f"/responses/{id}/input_items")).json()

@@ -1,61 +1,18 @@
 """The person whom a tool asks answers over HTTP, and sees nothing else of the run."""
 
 import asyncio
-from typing import Any, Literal
 
-import httpx2
 import pytest
 
-from tests.engine.stage import refund
 from tests.web.asking import approval, error, said
-from tests.web.doubles import OTHER, TOKEN, api_key
-from tests.web.serving import Json, Serve, Served
+from tests.web.people import FAMILY, give, people, question_of, script
+from tests.web.serving import Json, Serve
 from tests.web.tenants import unused
-from twelvefold import Ask, Workflow, tool
-from twelvefold.core.ports import ApiKey, ModelRequest
-from twelvefold.services.model.scripted import Scripted, ScriptedModel, calls, says
+from twelvefold.core.ports import ApiKey
+from twelvefold.services.model.scripted import ScriptedModel
 from twelvefold.web.http.authentication import hash_of
 
-CAROL = f"tw_{'c' * 43}"
 NOT_PENDING = (400, "approval_not_pending", "call_id")
-
-
-@tool(effect="pure")
-async def ask_bob(city: str) -> Ask:
-    """Ask bob."""
-    return Ask(f"Is {city} nice?", schema=Literal["yes", "no"], person="bob")
-
-
-@tool(effect="pure")
-async def ask_caller(city: str) -> Ask:
-    """Ask the caller."""
-    return Ask(f"Is {city} nice?", schema=int)
-
-
-SHOP = Workflow("shop", "Sell.", (ask_bob, ask_caller, refund))
-CLERK = Workflow("clerk", "clerk", (ask_bob,))
-FAMILY = Workflow[Any]("shop", "boss", (CLERK.as_tool("Asks."),))
-
-
-async def people(serve: Serve, **how: Any) -> tuple[Served, Served, Served]:
-    """Ann, Bob and Carol, each with a key of their own."""
-    ann, bob, carol = [
-        await serve(**{"workflow": SHOP} | how, headers={"authorization": f"Bearer {token}"})
-        for token in (TOKEN, OTHER, CAROL)
-    ]
-    store = ann.web.services.store
-    await store.add_key(api_key())
-    await store.add_key(api_key(OTHER, "bob", "key-2"))
-    await store.add_key(api_key(CAROL, "carol", "key-3"))
-    return ann, bob, carol
-
-
-def question_of(response: Json) -> str:
-    return str(response["output"][-1]["call_id"])
-
-
-async def give(api: Served, id: str, output: object) -> httpx2.Response:
-    return await api.post("/answers", {"call_id": id, "output": output})
 
 
 async def test_the_person_who_is_asked_answers_and_the_run_continues(serve: Serve) -> None:
@@ -157,15 +114,6 @@ async def test_an_incomplete_answer_is_refused(serve: Serve, body: Json) -> None
     _, bob, _ = await people(serve)
 
     assert (await bob.post("/answers", body)).status_code == 400
-
-
-def script(request: ModelRequest) -> Scripted:
-    results = [item for item in request.items if item.get("type") == "function_call_output"]
-    if results:
-        return says(f"{request.instructions}: {results[-1]['output']}")
-    if request.instructions == "boss":
-        return calls(("clerk", {"input": "ask"}))
-    return calls(("ask_bob", {"city": "Rome"}))
 
 
 async def test_a_person_answers_the_question_of_a_run_below(serve: Serve) -> None:

@@ -31,6 +31,8 @@ def add_runs(parser: Parser) -> None:
     commands.add("resume", f"{runs}:resume", "continue a run that no process is driving", _add_id)
     approve = "approve or deny a call"
     commands.add("approve", f"{runs}:approve", approve, _add_approve, texts.APPROVE_EPILOG)
+    questions, asked = "twelvefold.cli.questions:list_questions", "list the questions for a person"
+    commands.add("questions", questions, asked, _add_questions, texts.QUESTIONS_EPILOG)
     answer = "answer the question of a call"
     commands.add("answer", f"{runs}:answer_call", answer, _add_answer_value, texts.ANSWER_EPILOG)
     settle = "record the outcome of a call"
@@ -103,6 +105,12 @@ def _add_answer_value(command: Parser) -> None:
     _add_id(command)
     command.add_argument("value", metavar="VALUE", help="JSON; a text may be without quotes")
     _add_answer(command)
+
+
+def _add_questions(command: Parser) -> None:
+    add_principal(command, "the person whose answers are missing")
+    add_limit(command)
+    add_json(command)
 
 
 def _add_settle(command: Parser) -> None:

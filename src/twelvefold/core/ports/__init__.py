@@ -21,6 +21,7 @@ from twelvefold.core.ports.operations import (
 )
 from twelvefold.core.ports.outbox import Mail, Mailer, OutboxMessage, OutboxStore
 from twelvefold.core.ports.processes import Process, ProcessKind, ProcessStore
+from twelvefold.core.ports.questions import OpenQuestion, QuestionStore
 from twelvefold.core.ports.queue import QueueStore
 from twelvefold.core.ports.run_records import (
     OVER,
@@ -104,6 +105,7 @@ __all__ = [
     "NoSubscription",
     "NoWakeUps",
     "NullListener",
+    "OpenQuestion",
     "OperatedRun",
     "OperationStore",
     "OutboxCount",
@@ -113,6 +115,7 @@ __all__ = [
     "Process",
     "ProcessKind",
     "ProcessStore",
+    "QuestionStore",
     "ReadOnly",
     "Release",
     "Row",
@@ -159,6 +162,7 @@ class Store(
     ThreadStore,
     QueueStore,
     WaitStore,
+    QuestionStore,
     BudgetStore,
     KeyStore,
     ShareStore,

@@ -181,15 +181,16 @@ class Append(Struct, frozen=True):
     """The changes of one step's commit: `adds` entries after `head`, and the run's row.
 
     `status` "running" keeps the lease and extends it to `lease_s`, if the step took long; any other
-    gives it back. `usage` None leaves the usage as it is. `first_delta`, unless 0: deltas at
-    `head` + 1 from this number on are deleted, because the entry holds them. `closes_deltas`: adds
-    a "restarted" after the deltas at `head` + 1, so that a process that has lost the run cannot add
-    another; the append is repeated if one comes first. `request` is recorded for `principal`, which
-    may repeat it. `size` is the bytes of all entries up to `head`; None leaves it as it is. `wait`
-    is for the status "waiting". `parent`: the run that is woken when this one ends, or, with
-    `asks`, when it begins to wait for a person. `workflow` and `principal` are those of the
-    run. `cancels`: runs that get a cancel request in the same commit. `traced`: adds the export of
-    the run's spans, unless the status is "running".
+    gives it back. `usage` None leaves the usage as it is. `first_delta`, unless 0: deltas at `head`
+    + 1 from this number on are deleted, because the entry holds them. `closes_deltas`: adds a
+    "restarted" after the deltas at `head` + 1, so that a process that has lost the run cannot add
+    another; the append is repeated if one comes first. `closes_questions`: removes the questions of
+    the run, which ends without their answers. `request` is recorded for `principal`, which may
+    repeat it. `size` is the bytes of all entries up to `head`; None leaves it as it is. `wait` is
+    for the status "waiting". `parent`: the run that is woken when this one ends, or, with `asks`,
+    when it begins to wait for a person. `workflow` and `principal` are those of the run. `cancels`:
+    runs that get a cancel request in the same commit. `traced`: adds the export of the run's spans,
+    unless the status is "running".
     """
 
     lease: Lease
@@ -200,6 +201,7 @@ class Append(Struct, frozen=True):
     error: str = ""
     first_delta: int = 0
     closes_deltas: bool = False
+    closes_questions: bool = False
     lease_s: float = 30.0
     request: IdempotentRequest | None = None
     principal: str = ""

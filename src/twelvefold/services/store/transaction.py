@@ -17,6 +17,7 @@ from twelvefold.core import (
     Row,
     RunStarted,
     SignalKey,
+    WaitEnded,
     WaitStarted,
     size_of,
 )
@@ -24,6 +25,7 @@ from twelvefold.core.answers import encode_value, make_signal_key
 from twelvefold.errors import StoreRefused
 from twelvefold.observe.trace_context import current_traceparent
 from twelvefold.services.store.connection import TRANSACTION_OVER, Connection
+from twelvefold.services.store.questions import question_values
 from twelvefold.services.store.rows import encode_event, start_child
 from twelvefold.services.store.signals import reserve_values, send_signal, wake_receivers
 from twelvefold.services.store.sql_text import (
@@ -230,15 +232,32 @@ class SQLStepTransaction(SQLTransaction):
             kind, version, body = encode_event(event)
             values |= zip(names[len(entries)], (position, kind, version, body), strict=True)
             entries.append(Entry(position, run.ordinal, event, size_of(body), at_us))
-            self._add_wait(event)
+            self._update_waits(entries[-1])
         self._connection.defer(insert, values)
         return tuple(entries)
 
-    def _add_wait(self, event: Event) -> None:
+    def _update_waits(self, entry: Entry) -> None:
+        """Write what senders of events and persons find of a wait, or remove it."""
+        match entry.event:
+            case WaitStarted(question=question) as wait if question:
+                self._add_question(wait, entry)
+            case WaitStarted(event=event) if event:
+                self._add_signal_wait(event)
+            case WaitEnded(call=call, reason="answer" | "timeout"):
+                question_key = {"thread": self._change.lease.run.thread, "call": call}
+                self._connection.defer(self._statements["remove_question"], question_key)
+            case _:
+                pass
+
+    def _add_question(self, wait: WaitStarted, entry: Entry) -> None:
+        change = self._change
+        owner = change.workflow, change.principal
+        values = question_values(change.lease.run, wait, *owner, entry.position, entry.at_us)
+        self._connection.defer(self._statements["add_question"], values)
+
+    def _add_signal_wait(self, event: str) -> None:
         """Let the sender of an event find the run, while it waits for the event."""
-        if not isinstance(event, WaitStarted) or not event.event:
-            return
-        to = SignalKey(self._change.workflow, self._change.principal, event.event)
+        to = SignalKey(self._change.workflow, self._change.principal, event)
         run = self._change.lease.run
         reserved = reserve_values(self._connection, to)
         self._connection.defer(self._statements["reserve_signal"], reserved)

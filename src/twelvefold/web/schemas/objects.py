@@ -184,6 +184,32 @@ class SentSignal(Answer):
     first: bool
 
 
+class Question(Answer):
+    """A question of a tool that waits for the caller's answer; `POST /v1/answers` takes its `id`.
+
+    `schema` is the JSON Schema of the answer. `response` and `conversation` are those of the run
+    that asks; a caller who has not started it cannot read them. The question ends at `expires_at`.
+    """
+
+    id: str
+    object: Literal["question"]
+    question: str
+    schema: dict[str, Any]
+    workflow: str
+    response: str
+    conversation: str
+    asked_at: float
+    expires_at: float | None
+
+
+class QuestionList(Answer):
+    object: Literal["list"]
+    data: list[Question]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
 class GivenAnswer(Answer):
     """The answer to the question `call_id` counts. Nothing else of the run is shown."""
 

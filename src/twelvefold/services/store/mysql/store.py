@@ -48,6 +48,7 @@ WORDS = {
     "by_key": "FORCE INDEX (PRIMARY)",
     "by_origin": "FORCE INDEX (threads_forked_from)",
     "by_parent": "FORCE INDEX (threads_parent)",
+    "by_person": "FORCE INDEX (questions_of_person)",
     "by_thread": "FORCE INDEX (outbox_thread)",
 }
 TABLES = ("threads", "runs", "events", "deltas", "outbox", "idempotency_keys", "api_keys")

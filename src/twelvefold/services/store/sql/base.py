@@ -14,7 +14,7 @@ from twelvefold.services.store.sql_text import Dialect, load_statements
 STATEMENT_FILES = (
     *("runs.sql", "queue.sql", "threads.sql", "keys.sql", "outbox.sql", "releases.sql"),
     *("retention.sql", "signals.sql", "processes.sql", "usage.sql", "operations.sql", "shares.sql"),
-    *("budgets.sql", "traces.sql"),
+    *("budgets.sql", "traces.sql", "questions.sql"),
 )
 SECOND_US = 1_000_000
 MAX_LIST = 150

@@ -29,7 +29,7 @@ _MAX_MS = 0xFFFF_FFFF_FFFF
 _WITHOUT_THREAD = (
     *("delete_old_requests", "delete_old_messages", "delete_old_signals"),
     *("delete_old_reservations", "delete_old_periods", "delete_old_trace_exports"),
-    "remove_silent_processes",
+    *("delete_old_questions", "remove_silent_processes"),
 )
 _RARE = ("delete_deltas", "delete_requests", "delete_signal_waits", "delete_outbox")
 """Statements that delete rows which most old threads do not have."""

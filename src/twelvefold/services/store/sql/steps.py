@@ -95,6 +95,8 @@ class Steps(Transactions, IdempotentRequests):
             await self._close_deltas(db, change, values)
         if change.parent is not None and (change.status in OVER or change.asks):
             db.defer(self._sql["wake"], run_key(change.parent))
+        if change.closes_questions:
+            db.defer(self._sql["remove_questions_of_run"], run_key(change.lease.run))
         for run in change.cancels:
             db.defer(self._sql["ask_cancel"], run_key(run))
         if change.traced and change.status != "running":

@@ -7,6 +7,7 @@ from twelvefold.services.store.sql.keys import Keys
 from twelvefold.services.store.sql.operations import Operations
 from twelvefold.services.store.sql.outbox import Outbox
 from twelvefold.services.store.sql.processes import Processes
+from twelvefold.services.store.sql.questions import Questions
 from twelvefold.services.store.sql.queue import Queue
 from twelvefold.services.store.sql.releases import Releases
 from twelvefold.services.store.sql.retention import Retention
@@ -22,6 +23,7 @@ class SQLStore(
     Steps,
     Runs,
     Waits,
+    Questions,
     Budgets,
     Keys,
     Shares,

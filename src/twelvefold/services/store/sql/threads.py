@@ -212,7 +212,7 @@ class Threads(Listing):
             if not await db.execute(self._sql["hide_thread"], {"thread": thread}):
                 raise NotFound(f"no thread conv_{thread}")
             # A run in progress ends before its next step, and with it those that it starts now.
-            db.defer(self._sql["ask_cancel_all"], {"thread": thread})
+            self._stop_runs(db, thread)
             self._hide_below(db, below)
 
     async def _threads_below(self, threads: Sequence[str]) -> Sequence[str]:
@@ -230,7 +230,12 @@ class Threads(Listing):
     def _hide_below(self, db: Connection, threads: Sequence[str]) -> None:
         for thread in threads:
             db.defer(self._sql["hide_thread"], {"thread": thread})
-            db.defer(self._sql["ask_cancel_all"], {"thread": thread})
+            self._stop_runs(db, thread)
+
+    def _stop_runs(self, db: Connection, thread: str) -> None:
+        """Cancel the runs of a hidden thread; no person is asked for them any more."""
+        for name in ("ask_cancel_all", "remove_questions_of_thread"):
+            db.defer(self._sql[name], {"thread": thread})
 
     async def delete_run(self, run: RunId) -> None:
         forks = await self._forks_of(run.thread)

@@ -23,6 +23,7 @@ WORDS = {
     "by_key": "",
     "by_origin": "",
     "by_parent": "",
+    "by_person": "INDEXED BY questions_of_person",
     "by_thread": "",
 }
 """What replaces `{word}` in the statements."""
