@@ -40,6 +40,7 @@ from twelvefold.web.schemas.responses import (
     parse_turn,
 )
 from twelvefold.web.schemas.signals import SendSignal
+from twelvefold.web.schemas.turn_input import check_metadata, parse_items
 from twelvefold.web.schemas.types import (
     InputFiles,
     ItemStatus,
@@ -77,6 +78,7 @@ __all__ = [
     "brings_calls",
     "call_of",
     "changed_options",
+    "check_metadata",
     "chosen_model",
     "is_answer",
     "json_body",
@@ -84,6 +86,7 @@ __all__ = [
     "message_digest",
     "model_names",
     "parse_chat",
+    "parse_items",
     "parse_turn",
     "plain_items",
     "read_body",

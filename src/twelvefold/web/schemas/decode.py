@@ -17,7 +17,7 @@ import msgspec
 from msgspec import inspect
 from starlette.requests import Request
 
-from twelvefold.core import IdempotentRequest
+from twelvefold.core import KEY_RULE, IdempotentRequest, is_request_key
 from twelvefold.web.http import ApiError, abbreviate, parse_json, raise_invalid
 from twelvefold.web.schemas.types import FORMS, ToolItems
 
@@ -28,7 +28,6 @@ TOOL_ITEMS = "Twelvefold-Tool-Items"
 MAX_HOPS = 5
 """Instances in a row that a request passes through; more are taken for a cycle."""
 _HOPS = re.compile(r"[0-9]{1,3}")
-_KEY = re.compile(r"[!-~]{1,255}")
 _NAME_CHARS = 60
 _ENTRY = "..."
 _PLACE = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>[^` ]*)`\Z")
@@ -342,8 +341,8 @@ def parse_idempotency_key(
     key = headers.get("idempotency-key")
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
-        message = "Idempotency-Key must be 1 to 255 visible ASCII characters"
+    if not is_request_key(key):
+        message = f"Idempotency-Key must be {KEY_RULE}"
         raise ApiError(400, message, code="invalid_value", param="Idempotency-Key")
     # The order of an object's members has no meaning, so the hash does not depend on it.
     canonical = msgspec.json.encode([endpoint, body], order="deterministic")
