@@ -97,8 +97,14 @@ async def ask_colour() -> Ask:
     return Ask("Which colour?", schema=Literal["red", "blue"])
 
 
+@tool(effect="pure")
+async def ask_boss() -> Ask:
+    """Ask the boss."""
+    return Ask("May I?", schema=bool, person="boss")
+
+
 billing = Workflow("billing", "You pay bills.", (pay, ask_colour))
-workflow = Workflow("shop", "You sell things.", (ask_colour, billing.as_tool("Pays.")))
+workflow = Workflow("shop", "You sell things.", (ask_colour, ask_boss, billing.as_tool("Pays.")))
 '''
 
 
@@ -114,6 +120,18 @@ def test_a_question_is_asked_in_the_chat_with_its_type(here: Path) -> None:
     assert '"enum": ["red", "blue"]' in asked
     assert '"green" is not one of' in done.out
     assert done.lines[-1] == 'result: "blue"'
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_question_for_another_person_is_left_to_that_person(here: Path) -> None:
+    (here / "shop.py").write_text(DESK)
+
+    done = child(here, "chat", stdin="call ask_boss {}\ntrue\n")
+
+    assert done.status == 75
+    assert not any(line.startswith("answer: ") for line in done.lines)
+    assert "(question for boss: May I? " in done.out
+    assert "result: " not in done.out
 
 
 @pytest.mark.usefixtures("shop")

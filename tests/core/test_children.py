@@ -279,7 +279,13 @@ def test_a_join_that_cannot_be_met_is_an_error(join: Any) -> None:
         FanOut((CLERK.task("a"), CLERK.task("b")), join)
 
 
-@pytest.mark.parametrize("tasks", [(), ("a",)])
+@pytest.mark.parametrize(("workflow", "input"), [("clerk", 5), (None, "a"), (CLERK, "a")])
+def test_a_task_has_a_name_and_a_text(workflow: Any, input: Any) -> None:
+    with pytest.raises(WorkflowError, match=r"has a name and a text; make it by workflow\.task"):
+        Task(workflow, input)
+
+
+@pytest.mark.parametrize("tasks", [(), ("a",), 5, None])
 def test_a_fan_out_has_tasks(tasks: Any) -> None:
     with pytest.raises(WorkflowError, match="at least one task"):
         FanOut(tasks)
@@ -298,6 +304,10 @@ def test_only_tools_that_may_be_repeated_fan_out() -> None:
 def test_children_are_workflows() -> None:
     with pytest.raises(WorkflowError, match="children has 'clerk', no workflow"):
         Workflow("boss", "Lead.", (), children=("clerk",))  # type: ignore[arg-type]
+    for children, name in ((CLERK, "clerk"), ("clerk", "'clerk'"), (None, "None")):
+        given: Any = children
+        with pytest.raises(WorkflowError, match=f"children is {name}, not a tuple of workflows"):
+            Workflow("boss", "Lead.", (), children=given)
 
 
 def test_a_workflow_names_those_that_it_starts_once() -> None:

@@ -189,6 +189,10 @@ def broken(arguments: Mapping[str, Any]) -> bool:
     raise KeyError("amount")
 
 
+def forgetful(arguments: Mapping[str, Any]) -> Any:
+    """Decide nothing, as a function without its `return`."""
+
+
 @pytest.mark.parametrize(
     ("approval", "amount", "asks"),
     [
@@ -197,6 +201,7 @@ def broken(arguments: Mapping[str, Any]) -> bool:
         (big, 10, False),
         (big, 11, True),
         (broken, 1, True),
+        (forgetful, 1, True),
     ],
 )
 def test_approval_is_needed_as_declared_and_if_the_function_raises(

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -23,10 +24,14 @@ def test_a_chain_has_its_models_in_order() -> None:
         ((), {}, "Fallback: it has 0 models; give at least two"),
         (("fast",), {}, "Fallback: it has 1 models; give at least two"),
         (("fast", ""), {}, "Fallback: '' is not the name of a model"),
+        (("fast", " "), {}, "Fallback: ' ' is not the name of a model"),
         (("fast", 7), {}, "Fallback: 7 is not the name of a model"),
         (("fast", "fast"), {}, "Fallback: 'fast' is there twice"),
         (("a", "b"), {"after_s": 0}, "Fallback: after_s is 0; give seconds above 0"),
         (("a", "b"), {"after_s": float("nan")}, "Fallback: after_s is nan; give seconds above 0"),
+        (("a", "b"), {"after_s": math.inf}, "Fallback: after_s is inf; give seconds above 0"),
+        (("a", "b"), {"after_s": "20"}, "Fallback: after_s is 20; give seconds above 0"),
+        (("a", "b"), {"after_s": True}, "Fallback: after_s is True; give seconds above 0"),
         (("a", "b"), {"on": ("late",)}, "Fallback: on has 'late'; use outage or too_large"),
         (("a", "b"), {"on": "outage"}, "Fallback: on is 'outage'; give a tuple of outage, too_"),
         (("a", "b"), {"on": ()}, "Fallback: the next model is never asked; give on or after_s"),
@@ -51,6 +56,7 @@ def test_a_chain_may_have_a_time_limit_alone() -> None:
     [
         ({"model": ("fast",)}, "workflow shop: model is a name or a Fallback, not tuple"),
         ({"models": "fast"}, "workflow shop: models is a tuple of names, not 'fast'"),
+        ({"models": (" ",)}, "workflow shop: models is a tuple of names, not (' ',)"),
         ({"models": ("fast", "")}, "workflow shop: models is a tuple of names, not ('fast', '')"),
     ],
 )

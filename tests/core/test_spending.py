@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.builders import user
@@ -186,6 +186,7 @@ def test_the_cap_of_a_call_may_be_lowered_to_what_is_left() -> None:
     assert affordable_output(in_usd, NOTHING, 1_000, None) is None
 
 
+@example(NOTHING, 1, Price(0, 1, 0), 1, 0)  # the output is free, and the input too dear
 @given(
     used=st.builds(Amount, st.integers(0, 10**6), st.integers(0, 10**6)),
     input_tokens=st.integers(0, 10**6),

@@ -1,7 +1,9 @@
 """Waits and questions as tools return them, and their answers."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -28,6 +30,19 @@ AFTER_9999 = datetime.max.replace(tzinfo=timezone(timedelta(hours=-12)))
 """In UTC it is in the year 10000, which no datetime can have."""
 
 
+class Nowhere(tzinfo):
+    """A zone that knows no offset, as `datetime` allows."""
+
+    def utcoffset(self, _: datetime | None) -> None:
+        return None
+
+    def dst(self, _: datetime | None) -> None:
+        return None
+
+    def tzname(self, _: datetime | None) -> None:
+        return None
+
+
 @dataclass
 class Seat:
     row: int
@@ -44,6 +59,13 @@ class Seat:
         ({"event": "x" * 256}, "event has 256 characters; 255 is the most"),
         ({"event": "\ud800"}, "event is no text: it holds half of a surrogate pair"),
         ({"event": 5}, "event is a text, not 5"),
+        ({"event": None}, "event is a text, not None"),
+        ({"event": " "}, "event is ' '; it needs a visible character"),
+        ({"event": "paid", "timeout": 5}, "timeout=5 is no timedelta"),
+        ({"event": "paid", "timeout": math.nan}, "timeout=nan is no timedelta"),
+        ({"until": 5}, "until=5 is neither a datetime nor a timedelta"),
+        ({"until": NOON.date()}, r"until=datetime.date\(.*\) is neither a datetime nor"),
+        ({"until": NOON.replace(tzinfo=Nowhere())}, "has no time zone"),
     ],
 )
 def test_a_wrong_wait_is_refused(given: dict[str, Any], problem: str) -> None:
@@ -60,8 +82,19 @@ def test_a_wrong_question_is_refused(question: str) -> None:
 def test_a_question_is_text() -> None:
     with pytest.raises(ValueError, match="question is no text"):
         Ask("Who is \ud800?")
-    with pytest.raises(ValueError, match="person is no text"):
-        Ask("Who?", person="\ud800")
+    with pytest.raises(ValueError, match="question is a text, not 5"):
+        Ask(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("person", ["\ud800", " ", "ann ", "x" * 256, None, 7])
+def test_a_question_is_for_a_principal(person: Any) -> None:
+    with pytest.raises(ValueError, match=r"person is .*; use 1 to 255 printable characters"):
+        Ask("Who?", person=person)
+
+
+def test_the_time_for_an_answer_is_a_timedelta() -> None:
+    with pytest.raises(ValueError, match="timeout=60 is no timedelta"):
+        Ask("Who?", timeout=60)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -108,10 +141,35 @@ def test_a_return_annotation_declares_a_wait(returns: Any, waits: bool) -> None:
         (bool, {"type": "boolean"}),
         ({"type": "null"}, {"type": "null"}),
         (Literal["a", "b"], {"type": "string", "enum": ["a", "b"]}),
+        ({"enum": ("a", 1)}, {"enum": ["a", 1]}),
     ],
 )
 def test_the_schema_of_an_answer(answer: Any, schema: dict[str, Any]) -> None:
     assert schema_of(answer) == schema
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (
+            {"type": "text"},
+            "schema={'type': 'text'}: the question's schema cannot be used: .",
+        ),
+        ({"pattern": "("}, "the question's schema cannot be used: "),
+        ({"$ref": "#/$defs/Seat"}, "Pointer '/\\$defs/Seat' does not exist"),
+        ({"$ref": "http://example.org/schema"}, "the schema refers to http://example"),
+        ({"const": math.nan}, "its JSON Schema is no JSON"),
+        ({"const": NOON}, "its JSON Schema is no JSON"),
+        ({"const": "\ud800"}, "its JSON Schema is no JSON"),
+        ({"description": "x" * 70_000}, "its JSON Schema has 70018 characters"),
+        (object(), "schema=<object object .* has no JSON Schema: Unable to generate"),
+        (Callable[[], int], "has no JSON Schema"),
+        ("Nowhere", "schema='Nowhere' has no JSON Schema"),
+    ],
+)
+def test_a_question_needs_a_schema_that_can_check_answers(answer: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        start_wait(CALL, "t", Ask("Which?", schema=answer), 7)
 
 
 def test_an_answer_is_checked_against_the_schema() -> None:
@@ -143,10 +201,16 @@ def test_an_answer_that_is_nested_too_deeply_is_invalid() -> None:
         check_answer({"type": "string"}, value)
 
 
-@pytest.mark.parametrize("key", ["\ud800", "x" * 256, ""])
+@pytest.mark.parametrize("key", ["\ud800", "x" * 256, "", " "])
 def test_the_name_of_an_event_is_text(key: str) -> None:
     with pytest.raises(RequestError, match="key"):
         make_signal_key("academy", "ann", key)
+
+
+@pytest.mark.parametrize("principal", ["", " ", "ann "])
+def test_an_event_is_for_a_principal(principal: str) -> None:
+    with pytest.raises(RequestError, match=r"principal is .*; use 1 to 255 printable characters"):
+        make_signal_key("academy", principal, "paid")
 
 
 def test_a_schema_of_elsewhere_is_not_loaded() -> None:

@@ -390,6 +390,20 @@ def test_the_error_for_a_parameter_without_a_schema_names_file_and_line() -> Non
     assert f"({__file__}, line {price.function.__code__.co_firstlineno})" in message
 
 
+@pytest.mark.parametrize("name", ["", " ", "shop ", "a/b", "a\nb", "\ud800", "x" * 256, None, 5])
+def test_a_workflow_has_a_printable_name_without_a_slash(name: Any) -> None:
+    with pytest.raises(WorkflowError, match=r"^workflow .*: its name must have 1 to 255 printable"):
+        Workflow(name, "You answer questions.")
+
+
+@pytest.mark.parametrize("option", ["seed", "explain"])
+def test_the_functions_of_a_workflow_can_be_called(option: str) -> None:
+    given: dict[str, Any] = {option: "x"}
+
+    with pytest.raises(WorkflowError, match=f"workflow desk: {option} is a function, not a str"):
+        Workflow("desk", "You answer questions.", **given)
+
+
 @pytest.mark.parametrize(
     ("examples", "problem"),
     [

@@ -313,6 +313,24 @@ def test_a_tool_whose_workflow_has_no_resources_is_an_error_at_the_start() -> No
     Resources().check([shop(None, weigh), shop(Opener(), ask)])
 
 
+@pytest.mark.parametrize(
+    ("replaced", "name"), [(SpecialClient, "SpecialClient"), ("Client", "'Client'"), (Pool, "Pool")]
+)
+def test_a_replacement_that_no_tool_takes_is_an_error_at_the_start(
+    replaced: Any, name: str
+) -> None:
+    resources = Resources({Client: Client(), replaced: Client()})
+
+    message = f"resources replaces {name}, which no tool takes as a Resource; they take Client$"
+    with pytest.raises(WorkflowError, match=message):
+        resources.check([shop(Opener(), weigh, ask), shop(Opener(), buy)])
+
+
+def test_without_tools_that_take_resources_none_can_be_replaced() -> None:
+    with pytest.raises(WorkflowError, match=r"replaces Client, .*; they take none$"):
+        Resources({Client: Client()}).check([shop(None, weigh)])
+
+
 async def test_replacements_are_handed_out_and_nothing_is_opened() -> None:
     opener, fake = Opener(), Client("fake")
     resources = Resources({Client: fake})

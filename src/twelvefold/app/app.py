@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
@@ -162,7 +163,7 @@ class App:
         an invalid input, NotFound, Conflict if the conversation's last run is not over,
         StoreUnavailable and AppClosed.
         """
-        turn = Turn(self._name(workflow), input, **options)
+        turn = self._turn(workflow, input, options)
         return await self.session.operations.run(self.session.run(turn))
 
     @overload
@@ -177,7 +178,7 @@ class App:
         self, workflow: str | Workflow[Any], input: Input, **options: Unpack[TurnOptions]
     ) -> Run[Any]:
         """Queue one turn for a worker and return at once; arguments and errors as in `run`."""
-        turn = Turn(self._name(workflow), input, **options)
+        turn = self._turn(workflow, input, options)
         return await self.session.operations.run(self.session.start(turn))
 
     @overload
@@ -196,7 +197,7 @@ class App:
         Arguments and errors as in `run`. Leaving the loop early gives the run back, as cancelling
         does; `contextlib.aclosing` does so at once.
         """
-        turn = Turn(self._name(workflow), input, stream=True, **options)
+        turn = replace(self._turn(workflow, input, options), stream=True)
         session, events = self.session, asyncio.Queue[Progress | None]()
         driving = session.operations.start(_drive_with_events(session, turn, events))
         driving.add_done_callback(lambda _: events.put_nowait(None))
@@ -207,13 +208,23 @@ class App:
         finally:
             await session.operations.end(driving)
 
+    def _turn(self, workflow: str | Workflow[Any], input: Input, options: TurnOptions) -> Turn:
+        if unknown := options.keys() - TurnOptions.__annotations__:
+            known = ", ".join(TurnOptions.__annotations__)
+            raise TypeError(f"there is no option {min(unknown)!r}; there are {known}")
+        return Turn(self._name(workflow), input, **options)
+
     def _name(self, workflow: str | Workflow[Any]) -> str:
         return name_of(self.session.services, workflow)
 
     # --- runs that exist ------------------------------------------------------------------------
 
-    async def get(self, run: str, *, principal: str = "") -> Run[Any]:
-        """Return a run by its id. Raises NotFound, also for a run of another `principal`."""
+    async def get(self, run: str, *, principal: str | None = None) -> Run[Any]:
+        """Return a run by its id. Raises NotFound, also for a run of another `principal`.
+
+        `principal`, here and below, is the user on whose behalf the program asks. Without it the
+        run may be anyone's.
+        """
         return await self.session.operations.run(self.session.read(run, principal))
 
     async def resume(
@@ -225,7 +236,7 @@ class App:
         by: str = "",
         reason: str = "",
         arguments: Mapping[str, Any] | None = None,
-        principal: str = "",
+        principal: str | None = None,
     ) -> Run[Any]:
         """Continue a run until it is over or waits, and return it.
 
@@ -251,7 +262,7 @@ class App:
         reason: str = "",
         arguments: Mapping[str, Any] | None = None,
         call: str = "",
-        principal: str = "",
+        principal: str | None = None,
     ) -> Run[Any]:
         """Approve or deny a call, and leave the rest of the run to any process.
 
@@ -265,12 +276,12 @@ class App:
         return await self.session.operations.run(self.session.write(run, principal, given))
 
     async def answer(
-        self, run: str, value: Any, *, by: str = "", call: str = "", principal: str = ""
+        self, run: str, value: Any, *, by: str = "", call: str = "", principal: str | None = None
     ) -> Run[Any]:
         """Answer a question of a tool, and leave the rest of the run to any process.
 
         `value` is a JSON value of the type that the question asks for. `principal` must be the
-        person whom the question names; without it the caller may answer for anyone. `by` is
+        person whom the question names; without it the program may answer for anyone. `by` is
         recorded, by default that person, or the run's principal. Raises
         InvalidAnswer, after which the run still waits, NotFound, TooLate if no such question waits,
         and Conflict if another process holds the run.
@@ -322,7 +333,7 @@ class App:
         by: str = "",
         result: str = "",
         call: str = "",
-        principal: str = "",
+        principal: str | None = None,
     ) -> Run[Any]:
         """Record the outcome of a call that is unknown, and leave the rest to any process.
 
@@ -332,7 +343,7 @@ class App:
         given = Settled(outcome, by, result, call)
         return await self.session.operations.run(self.session.write(run, principal, given))
 
-    async def cancel(self, run: str, *, principal: str = "") -> Run[Any]:
+    async def cancel(self, run: str, *, principal: str | None = None) -> Run[Any]:
         """Cancel a run, whichever process drives it; a run that is over stays as it is.
 
         Raises NotFound, and StepUnderWay if a step's transaction takes too long.

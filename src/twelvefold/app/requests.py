@@ -9,6 +9,7 @@ import msgspec
 
 from twelvefold.app.texts import user_message
 from twelvefold.core import (
+    KEY_RULE,
     OVER,
     IdempotentRequest,
     Item,
@@ -16,8 +17,12 @@ from twelvefold.core import (
     RequestOptions,
     RunId,
     Workflow,
+    abbreviate,
+    is_request_key,
+    name_problem,
     parse_thread_id,
 )
+from twelvefold.core.waiting import check_text
 from twelvefold.engine import RunRequest, Services
 from twelvefold.errors import Conflict, NotFound, Repeated, RequestError
 
@@ -64,18 +69,28 @@ class Turn:
 
     @property
     def items(self) -> list[Item]:
-        """The input as items. Raises RequestError if it is empty."""
-        items = [user_message(self.input)] if isinstance(self.input, str) else [*self.input]
-        if not items:
+        """The input as items. Raises RequestError if it is invalid or empty."""
+        given: object = self.input
+        if isinstance(given, str):
+            return [user_message(given)]
+        if not isinstance(given, Sequence) or isinstance(given, bytes | bytearray):
+            raise RequestError(f"input is {abbreviate(given)}; pass a text or a list of items")
+        if not given:
             raise RequestError("the input is empty; pass a text or a list of items")
-        return items
+        from twelvefold.web.schemas import parse_items  # it imports Starlette
+
+        return parse_items(given, is_new=not (self.conversation or self.previous))
 
     @property
     def idempotent_request(self) -> IdempotentRequest | None:
         """The key, and a hash of all that a repeated request must have in common."""
-        if not self.key:
+        if self.key == "":
             return None
-        body = [self.workflow, self.items, self.conversation, self.previous, self.metadata or {}]
+        if not is_request_key(self.key):
+            raise RequestError(f"key is {abbreviate(self.key)}; use {KEY_RULE}")
+        # The input as it was given: a later release may keep items in another form.
+        items = self.items if isinstance(self.input, str) else [*self.input]
+        body = [self.workflow, items, self.conversation, self.previous, self.metadata or {}]
         body += [self.model] if self.model else []
         return IdempotentRequest(self.key, sha256(msgspec.json.encode(body)).hexdigest())
 
@@ -84,6 +99,8 @@ def name_of(services: Services, workflow: str | Workflow[Any]) -> str:
     """Return the name of a workflow of the app. Raises RequestError."""
     if isinstance(workflow, str):
         return workflow
+    if not isinstance(workflow, Workflow):
+        raise RequestError(f"workflow is {abbreviate(workflow)}; pass a workflow or its name")
     if services.workflows.get(workflow.name) is not workflow:
         raise RequestError(f"the app was opened without this workflow {workflow.name!r}")
     return workflow.name
@@ -91,9 +108,7 @@ def name_of(services: Services, workflow: str | Workflow[Any]) -> str:
 
 async def run_request(services: Services, turn: Turn) -> RunRequest:
     """Return the request of a turn. Raises RequestError, NotFound and Conflict."""
-    if turn.conversation and turn.previous:
-        raise RequestError("pass `conversation` or `previous`, not both")
-    _check_metadata(turn.metadata)
+    _check(turn)
     options = RequestOptions(
         stream=turn.stream,
         metadata=dict(turn.metadata or {}),
@@ -132,8 +147,31 @@ def repeated_run(repeated: Repeated, request: RunRequest) -> RunId:
     return RunId.parse(repeated.run)
 
 
-def _check_metadata(metadata: Mapping[str, str] | None) -> None:
-    """Raise RequestError unless names and values are texts."""
-    for name, value in (metadata or {}).items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise RequestError(f"metadata {name!r}: names and values are texts")
+def _check(turn: Turn) -> None:
+    """Raise RequestError for an invalid option. The items are checked where they are made."""
+    if problem := name_problem("principal", turn.principal):
+        raise RequestError(problem)
+    check_texts(conversation=turn.conversation, previous=turn.previous, model=turn.model)
+    if turn.conversation and turn.previous:
+        raise RequestError("pass `conversation` or `previous`, not both")
+    if turn.metadata:
+        if not isinstance(turn.metadata, Mapping):
+            raise RequestError(f"metadata is {abbreviate(turn.metadata)}; pass a mapping of texts")
+        from twelvefold.web.schemas import check_metadata  # it imports Starlette
+
+        check_metadata(turn.metadata)
+
+
+def check_texts(**texts: object) -> None:
+    """Raise RequestError for a value that is no text; each has the name of its argument."""
+    for name, value in texts.items():
+        try:
+            check_text(name, value)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+
+
+def check_principal(principal: str | None) -> None:
+    """Raise RequestError for an invalid principal; None: the caller may see the runs of anyone."""
+    if principal is not None and (problem := name_problem("principal", principal)):
+        raise RequestError(problem)

@@ -131,10 +131,10 @@ class Run(Generic[Output]):
         return self.status in OVER
 
 
-async def read_run(services: Services, run: RunId, principal: str = "") -> Run[Any]:
+async def read_run(services: Services, run: RunId, principal: str | None = None) -> Run[Any]:
     """Return a run from its journal. Raises NotFound, also for a run of another principal."""
     record = await services.retry(lambda: services.store.run(run))
-    if principal not in ("", record.principal):
+    if principal not in (None, record.principal):
         raise NotFound(f"no run {run}")
     journal = await services.retry(lambda: services.store.load(run.thread))
     thread = fold(entry for entry in journal.entries if entry.run <= run.ordinal)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twelvefold.app.drives import Drives, Follower
 from twelvefold.app.operations import Operations
 from twelvefold.app.questions import Question, read_questions
-from twelvefold.app.requests import Turn, repeated_run, run_request
+from twelvefold.app.requests import Turn, check_principal, check_texts, repeated_run, run_request
 from twelvefold.app.run import Run, WaitingKind, read_run
 from twelvefold.app.stream import NoEvents
 from twelvefold.app.task_context import TaskContext
 from twelvefold.boot import open_mailer
 from twelvefold.config import Settings
-from twelvefold.core import CallId, RunId, RunRecord, Settlement
+from twelvefold.core import CallId, RunId, RunRecord, Settlement, abbreviate
 from twelvefold.core.answers import encode_value
 from twelvefold.engine import (
     ExitLimit,
@@ -74,11 +74,11 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """An answer to a question of a tool. `principal` "": an operator, who answers for anyone."""
+    """An answer to a question of a tool. `principal` None: an operator, who answers for anyone."""
 
     value: Any
     by: str = ""
-    principal: str = ""
+    principal: str | None = None
     call: str = ""
 
 
@@ -168,27 +168,30 @@ class Session:
 
     # --- a run that exists ----------------------------------------------------------------------
 
-    async def find(self, id: str, principal: str) -> RunRecord:
+    async def find(self, id: str, principal: str | None) -> RunRecord:
         """Return a run. Raises NotFound, also if it is not the principal's."""
+        check_principal(principal)
         run = RunId.parse(id)
         record = await self.services.retry(lambda: self.services.store.run(run))
-        if principal not in ("", record.principal):
+        if principal not in (None, record.principal):
             raise NotFound(f"no run {run}")
         return record
 
-    async def read(self, id: str, principal: str) -> Run[Any]:
+    async def read(self, id: str, principal: str | None) -> Run[Any]:
         """Return a run as its journal has it."""
+        check_principal(principal)
         return await read_run(self.services, RunId.parse(id), principal)
 
     async def questions(
         self, principal: str, *, limit: int, after: Question | None, newest_first: bool
     ) -> list[Question]:
         """Return the questions that wait for a principal."""
+        check_principal(principal)
         return await read_questions(
             self.services, principal, limit=limit, after=after, newest_first=newest_first
         )
 
-    async def cancel(self, id: str, principal: str) -> Run[Any]:
+    async def cancel(self, id: str, principal: str | None) -> Run[Any]:
         """Cancel a run, whichever process drives it."""
         record = await self.find(id, principal)
         await cancel(self.services, record.run)
@@ -196,7 +199,7 @@ class Session:
         return await read_run(self.services, record.run)
 
     async def resume(
-        self, id: str, principal: str, given: Given | None, follower: Follower
+        self, id: str, principal: str | None, given: Given | None, follower: Follower
     ) -> Run[Any]:
         """Answer what the run waits for, then drive it until it is over or waits again."""
         record, wakes = await self._find_to_answer(id, principal, given), True
@@ -213,15 +216,20 @@ class Session:
         run = await read_run(self.services, record.run)
         return any(one.kind not in ("approval", "outcome") for one in run.waiting)
 
-    async def write(self, id: str, principal: str, given: Given) -> Run[Any]:
+    async def write(self, id: str, principal: str | None, given: Given) -> Run[Any]:
         """Answer what the run waits for, and leave the rest of it to any process."""
         record = await self._find_to_answer(id, principal, given)
         await self._write(record, given, claims=False)
         return await read_run(self.services, record.run)
 
-    async def _find_to_answer(self, id: str, principal: str, given: Given | None) -> RunRecord:
+    async def _find_to_answer(
+        self, id: str, principal: str | None, given: Given | None
+    ) -> RunRecord:
         """Return a run that is answered; a question may be for another principal than the run's."""
-        return await self.find(id, "" if isinstance(given, Value) else principal)
+        check_principal(principal)
+        if given is not None:
+            _check(given)
+        return await self.find(id, None if isinstance(given, Value) else principal)
 
     async def _write(self, record: RunRecord, given: Given, *, claims: bool) -> RunId:
         """Write an answer; return the run that has the call."""
@@ -246,9 +254,8 @@ class Session:
                     services, run, settled=outcome, by=by, result=result, call=call, claims=claims
                 )
             case Value(value, _, principal):
-                person = principal or None
                 await answer_question(
-                    services, run, value, by=by, principal=person, call=call, claims=claims
+                    services, run, value, by=by, principal=principal, call=call, claims=claims
                 )
         return run
 
@@ -282,7 +289,23 @@ class Session:
 
 def _person(given: Given) -> str:
     """Return who answers, "" if the caller does not name anyone."""
-    return given.by or (given.principal if isinstance(given, Value) else "")
+    return given.by or (given.principal or "" if isinstance(given, Value) else "")
+
+
+def _check(given: Given) -> None:
+    """Raise RequestError for a value of another type."""
+    check_texts(by=given.by, call=given.call)
+    match given:
+        case Answer(approved=approved, reason=reason, arguments=arguments):
+            check_texts(reason=reason)
+            if not isinstance(approved, bool):
+                raise RequestError(f"the approval is {abbreviate(approved)}; pass True or False")
+            if not isinstance(arguments, Mapping | None):
+                raise RequestError(f"arguments is {abbreviate(arguments)}; pass a mapping")
+        case Settled(result=result):
+            check_texts(result=result)
+        case Value():
+            pass
 
 
 async def _start_once(

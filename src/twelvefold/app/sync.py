@@ -141,7 +141,7 @@ class SyncApp:
             with suppress(AppClosed):
                 self._call(lambda _: _end(events))
 
-    def get(self, run: str, *, principal: str = "") -> Run[Any]:
+    def get(self, run: str, *, principal: str | None = None) -> Run[Any]:
         """Return a run by its id, as `App.get` does."""
         return self._call(lambda app: app.get(run, principal=principal))
 
@@ -154,15 +154,12 @@ class SyncApp:
         by: str = "",
         reason: str = "",
         arguments: Mapping[str, Any] | None = None,
-        principal: str = "",
+        principal: str | None = None,
     ) -> Run[Any]:
         """Continue a run until it is over or waits, as `App.resume` does."""
-        texts = {"by": by, "reason": reason, "principal": principal}
-        return self._call(
-            lambda app: app.resume(
-                run, approve=approve, answer=answer, arguments=arguments, **texts
-            )
-        )
+        given: Any = {"approve": approve, "answer": answer, "arguments": arguments}
+        given |= {"by": by, "reason": reason, "principal": principal}
+        return self._call(lambda app: app.resume(run, **given))
 
     def approve(
         self,
@@ -173,20 +170,19 @@ class SyncApp:
         reason: str = "",
         arguments: Mapping[str, Any] | None = None,
         call: str = "",
-        principal: str = "",
+        principal: str | None = None,
     ) -> Run[Any]:
         """Approve or deny a call, as `App.approve` does."""
-        texts = {"by": by, "reason": reason, "call": call, "principal": principal}
-        return self._call(
-            lambda app: app.approve(run, approved=approved, arguments=arguments, **texts)
-        )
+        given: Any = {"approved": approved, "arguments": arguments, "call": call}
+        given |= {"by": by, "reason": reason, "principal": principal}
+        return self._call(lambda app: app.approve(run, **given))
 
     def answer(
-        self, run: str, value: Any, *, by: str = "", call: str = "", principal: str = ""
+        self, run: str, value: Any, *, by: str = "", call: str = "", principal: str | None = None
     ) -> Run[Any]:
         """Answer a question of a tool, as `App.answer` does."""
-        texts = {"by": by, "call": call, "principal": principal}
-        return self._call(lambda app: app.answer(run, value, **texts))
+        texts = {"by": by, "call": call}
+        return self._call(lambda app: app.answer(run, value, principal=principal, **texts))
 
     def questions(
         self,
@@ -225,13 +221,13 @@ class SyncApp:
         by: str = "",
         result: str = "",
         call: str = "",
-        principal: str = "",
+        principal: str | None = None,
     ) -> Run[Any]:
         """Record the outcome of a call that is unknown, as `App.settle` does."""
-        options = {"by": by, "result": result, "call": call, "principal": principal}
-        return self._call(lambda app: app.settle(run, outcome, **options))
+        texts = {"by": by, "result": result, "call": call}
+        return self._call(lambda app: app.settle(run, outcome, principal=principal, **texts))
 
-    def cancel(self, run: str, *, principal: str = "") -> Run[Any]:
+    def cancel(self, run: str, *, principal: str | None = None) -> Run[Any]:
         """Cancel a run, as `App.cancel` does."""
         return self._call(lambda app: app.cancel(run, principal=principal))
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
-from twelvefold.core import Entry, Item, ModelReplied
+from twelvefold.core import Entry, Item, ModelReplied, abbreviate
 from twelvefold.errors import RequestError
 
 
 def user_message(text: str) -> Item:
-    """Return a user message. Raises RequestError if it is empty."""
+    """Return a user message. Raises RequestError if it is no text, or empty."""
+    if not isinstance(text, str):
+        raise RequestError(f"the message is {abbreviate(text)}; pass a text")
     if not text.strip():
         raise RequestError("the message is empty; pass a text")
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}

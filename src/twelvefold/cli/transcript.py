@@ -242,7 +242,8 @@ def _call_waiting_text(run: RunId, call: Call) -> str:
 def question_text(question: WaitStarted) -> str:
     """Return a question and the type of its answer, for a person."""
     schema = json.dumps(question.schema, ensure_ascii=False)
-    return f"question: {escape(question.question)} (the answer: {escape(schema)})"
+    person = f" for {escape(question.person)}" if question.person else ""
+    return f"question{person}: {escape(question.question)} (the answer: {escape(schema)})"
 
 
 def call_text(call: Call) -> str:

@@ -19,6 +19,7 @@ from celery import Celery, Task
 from celery.signals import worker_process_shutdown, worker_shutdown
 
 from twelvefold.app.loop_thread import LoopThread
+from twelvefold.app.texts import user_message
 from twelvefold.boot import check_database, open_services, read_environment
 from twelvefold.config import Settings
 from twelvefold.core import NullListener, Principal, RunId, WaitingWork
@@ -76,8 +77,8 @@ class CeleryRuns:
         Without a broker the run waits for the next sweep. Raises RequestError for a workflow that
         WORKFLOWS does not name, and StoreUnavailable if the database does not respond.
         """
-        said = {"type": "message", "role": "user", "content": text}
-        request = RunRequest(workflow=workflow, principal=Principal(principal), items=[said])
+        items = [user_message(text)]
+        request = RunRequest(workflow=workflow, principal=Principal(principal), items=items)
 
         async def enqueue(services: Services) -> RunId:
             run, _ = await enqueue_run(services, request)

@@ -109,6 +109,14 @@ from twelvefold.core.models import (
     dearest,
     models_of,
 )
+from twelvefold.core.names import (
+    KEY_RULE,
+    NAME_RULE,
+    abbreviate,
+    is_name,
+    is_request_key,
+    name_problem,
+)
 from twelvefold.core.output import BadOutput, OutputType, find_problems, output_of
 from twelvefold.core.owner import OWNER
 from twelvefold.core.ports import (
@@ -206,7 +214,9 @@ __all__ = [
     "FILE_URL",
     "IMAGE",
     "IMAGE_TOKENS",
+    "KEY_RULE",
     "KINDS",
+    "NAME_RULE",
     "NO_RESULT",
     "OVER",
     "OWNER",
@@ -348,6 +358,7 @@ __all__ = [
     "WakeUpSubscription",
     "WakeUps",
     "Workflow",
+    "abbreviate",
     "build_request",
     "call_id",
     "calls_of",
@@ -373,10 +384,13 @@ __all__ = [
     "incomplete_sentence",
     "inputs_of",
     "is_empty",
+    "is_name",
     "is_rejected",
+    "is_request_key",
     "limits_of",
     "media_of",
     "models_of",
+    "name_problem",
     "no_price",
     "output_of",
     "owner_of",

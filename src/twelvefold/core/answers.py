@@ -6,13 +6,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from twelvefold.core.events import Item, WaitStarted
+from twelvefold.core.names import abbreviate, name_problem
 from twelvefold.core.ports import SignalKey
 from twelvefold.core.tools.strict_mode import simplify
 from twelvefold.core.waiting import check_key
 from twelvefold.errors import InvalidAnswer, RequestError
 
 if TYPE_CHECKING:
-    from jsonschema_rs import ValidationError
+    from jsonschema_rs import ValidationError, Validator
 
     from twelvefold.core.thread import Call
 
@@ -44,16 +45,33 @@ def decode_value(text: str, what: str) -> Any:
 
 
 def schema_of(answer: Any) -> Item:
-    """Return the JSON Schema of an answer's type; a text if it is None."""
+    """Return the JSON Schema of an answer's type; a text if it is None.
+
+    Raises ValueError if it has none, or if no answer could be checked against it.
+    """
     if answer is None:
         return {"type": "string"}
-    if isinstance(answer, Mapping):
-        return dict(answer)
     if isinstance(answer, type) and answer in _PLAIN:
         return {"type": _PLAIN[answer]}
-    from pydantic import TypeAdapter
+    schema = answer if isinstance(answer, Mapping) else _schema_of_type(answer)
+    try:
+        # As the journal returns it: JSON has no tuples, and only texts as keys.
+        plain: Item = json.loads(encode_value(dict(schema), "its JSON Schema"))
+        _validator_of(plain)
+    except (RequestError, RecursionError) as error:
+        raise ValueError(f"schema={abbreviate(answer)}: {error}") from error
+    return plain
 
-    return simplify(TypeAdapter(answer).json_schema())
+
+def _schema_of_type(answer: Any) -> Item:
+    from pydantic import TypeAdapter
+    from pydantic.errors import PydanticUserError
+
+    try:
+        return simplify(TypeAdapter(answer).json_schema())
+    except (PydanticUserError, TypeError, ValueError) as error:
+        text = str(error).partition("\n")[0]
+        raise ValueError(f"schema={abbreviate(answer)} has no JSON Schema: {text}") from error
 
 
 def parse_answer(schema: Item | None, text: str) -> Any:
@@ -70,25 +88,30 @@ def parse_answer(schema: Item | None, text: str) -> Any:
 def check_answer(schema: Item | None, value: Any) -> str:
     """Return an answer as JSON. Raises InvalidAnswer if it does not fit the JSON Schema."""
     text = encode_value(value, "the answer")
-    if problems := _problems(schema or {}, json.loads(text)):
+    if problems := _problems(schema or {}, decode_value(text, "the answer")):
         raise InvalidAnswer(*problems)
     return text
 
 
 def _problems(schema: Item, value: Any) -> list[str]:
-    # A library in Rust, without dependencies; only processes that check an answer import it.
+    validator = _validator_of(schema)
+    try:
+        found = validator.iter_errors(value)
+        return [_problem_text(one) for one in islice(found, MAX_PROBLEMS)]
+    except ValueError:  # the library follows a value to a depth of 255
+        return ["it is nested too deeply"]
+
+
+def _validator_of(schema: Item) -> "Validator":
+    """Return what checks a value. Raises RequestError for an invalid JSON Schema."""
+    # A library in Rust, without dependencies; only processes that have a question import it.
     import jsonschema_rs
 
     try:
-        validator = jsonschema_rs.validator_for(schema, validate_formats=True, retriever=_retrieve)
+        return jsonschema_rs.validator_for(schema, validate_formats=True, retriever=_retrieve)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        raise RequestError(f"the question's schema cannot be used: {error}") from error
-    try:
-        return [
-            _problem_text(found) for found in islice(validator.iter_errors(value), MAX_PROBLEMS)
-        ]
-    except ValueError:  # the library follows a value to a depth of 255
-        return ["it is nested too deeply"]
+        text = str(error).partition("\n")[0]
+        raise RequestError(f"the question's schema cannot be used: {text}") from error
 
 
 def _problem_text(found: "ValidationError") -> str:
@@ -103,11 +126,10 @@ def _retrieve(uri: str) -> NoReturn:
 
 
 def make_signal_key(workflow: str, principal: str, key: str) -> SignalKey:
-    """Return the name of an event. Raises RequestError if a part is missing or too long."""
-    parts = {"workflow": workflow, "principal": principal, "key": key}
-    for name, value in parts.items():
-        if not value:
-            raise RequestError(f"an event has a {name}")
+    """Return the name of an event. Raises RequestError if a part is invalid."""
+    if problem := name_problem("principal", principal):
+        raise RequestError(problem)
+    for name, value in {"workflow": workflow, "key": key}.items():
         try:
             check_key(name, value)
         except ValueError as error:

@@ -11,10 +11,17 @@ from twelvefold.errors import WorkflowError
 
 
 class Task(Struct, frozen=True):
-    """One run for a `FanOut`: the name of a workflow, and its input; made by `Workflow.task`."""
+    """One run for a `FanOut`: the name of a workflow, and its input; made by `Workflow.task`.
+
+    Raises WorkflowError if one of them is no text.
+    """
 
     workflow: str
     input: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.workflow, str) or not isinstance(self.input, str):
+            raise WorkflowError(f"{self!r} has a name and a text; make it by workflow.task(…)")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -52,7 +59,7 @@ class FanOut:
 
     def __init__(self, tasks: Iterable[Task], join: Literal["all", "first"] | int = "all") -> None:
         """Raises WorkflowError without tasks, or if `join` is more than there are."""
-        found = tuple(tasks)
+        found = tuple(tasks) if isinstance(tasks, Iterable) else ()
         if not found or not all(isinstance(one, Task) for one in found):
             raise WorkflowError("FanOut takes at least one task, made by workflow.task(…)")
         if join not in ("all", "first") and not _is_quorum(join, len(found)):

@@ -90,10 +90,14 @@ def _is_alone(thread: Thread, call: Call) -> bool:
 
 
 def needs_approval(call: ValidCall) -> bool:
-    """Return whether a person must approve the call; True if the approval function raises."""
+    """Return whether a person must approve the call.
+
+    True if the approval function raises, or has no answer: it may lack a `return`.
+    """
     if not callable(call.tool.approval):
         return call.tool.approval
     try:
-        return bool(call.tool.approval(dict(call.arguments)))
+        answer = call.tool.approval(dict(call.arguments))
+        return answer is None or bool(answer)
     except Exception:
         return True

@@ -8,6 +8,7 @@ from typing import NewType, Self
 
 from msgspec import Struct
 
+from twelvefold.core.names import abbreviate
 from twelvefold.errors import NotFound
 
 ThreadId = NewType("ThreadId", str)
@@ -60,22 +61,25 @@ class RunId(Struct, frozen=True):
         return f"resp_{self.thread}{self.ordinal}"
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the run of `resp_<thread><ordinal>`. Raises NotFound for any other text."""
-        bare = text.removeprefix("resp_")
+    def parse(cls, text: object) -> Self:
+        """Return the run of `resp_<thread><ordinal>`. Raises NotFound for any other value."""
+        bare = text.removeprefix("resp_") if isinstance(text, str) else ""
         thread, ordinal = bare[:THREAD_ID_LENGTH], bare[THREAD_ID_LENGTH:]
         if not _is_thread_id(thread) or not _ORDINAL.fullmatch(ordinal):
             raise NotFound(
-                f"no run {text!r}; a run's id is resp_, {THREAD_ID_LENGTH} hex digits and a number"
+                f"no run {abbreviate(text)}; "
+                f"a run's id is resp_, {THREAD_ID_LENGTH} hex digits and a number"
             )
         return cls(ThreadId(thread), int(ordinal))
 
 
-def parse_thread_id(text: str) -> ThreadId:
-    """Return the thread of `conv_<thread>` or `<thread>`. Raises NotFound for any other text."""
-    bare = text.removeprefix("conv_")
+def parse_thread_id(text: object) -> ThreadId:
+    """Return the thread of `conv_<thread>` or `<thread>`. Raises NotFound for any other value."""
+    bare = text.removeprefix("conv_") if isinstance(text, str) else ""
     if not _is_thread_id(bare):
-        raise NotFound(f"no thread {text!r}; a thread's id is {THREAD_ID_LENGTH} hex digits")
+        raise NotFound(
+            f"no thread {abbreviate(text)}; a thread's id is {THREAD_ID_LENGTH} hex digits"
+        )
     return ThreadId(bare)
 
 

@@ -3,6 +3,7 @@
 `default` is the model that the variables OPENAI_* describe. The others are those of MODELS.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -61,17 +62,17 @@ def _name_problems(models: tuple[str, ...]) -> list[str]:
     if len(models) < 2:
         problems.append(f"it has {len(models)} models; give at least two")
     for index, name in enumerate(models):
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name.strip():
             problems.append(f"{name!r} is not the name of a model")
         elif name in models[:index]:
             problems.append(f"{name!r} is there twice")
     return problems
 
 
-def _rule_problems(after_s: float | None, on: object) -> list[str]:
+def _rule_problems(after_s: object, on: object) -> list[str]:
     problems = []
     causes = get_args(Cause)
-    if after_s is not None and not after_s > 0:
+    if after_s is not None and not _is_limit(after_s):
         problems.append(f"after_s is {after_s}; give seconds above 0")
     if not isinstance(on, tuple):
         return [*problems, f"on is {on!r}; give a tuple of {', '.join(causes)}"]
@@ -81,6 +82,12 @@ def _rule_problems(after_s: float | None, on: object) -> list[str]:
     if not on and after_s is None:
         problems.append("the next model is never asked; give on or after_s")
     return problems
+
+
+def _is_limit(after_s: object) -> bool:
+    if isinstance(after_s, bool) or not isinstance(after_s, int | float):
+        return False
+    return 0 < after_s < math.inf
 
 
 class ModelProfile(Struct, frozen=True):
@@ -103,7 +110,9 @@ def check_models(workflow: str, model: object, models: object) -> None:
         raise WorkflowError(
             f"workflow {workflow}: model is a name or a Fallback, not {type(model).__name__}"
         )
-    if not isinstance(models, tuple) or not all(isinstance(one, str) and one for one in models):
+    if not isinstance(models, tuple) or not all(
+        isinstance(one, str) and one.strip() for one in models
+    ):
         raise WorkflowError(f"workflow {workflow}: models is a tuple of names, not {models!r}")
 
 

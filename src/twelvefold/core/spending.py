@@ -114,9 +114,11 @@ def affordable_output(
     caps = []
     if budget.tokens is not None:
         caps.append(budget.tokens - used.tokens - input_tokens)
-    if budget.micro_usd is not None and price is not None and price.output:
+    if budget.micro_usd is not None and price is not None:
         cost = highest_cost(input_tokens, 0, price).micro_usd
-        caps.append((budget.micro_usd - used.micro_usd - cost) * _MILLION // price.output)
+        left = budget.micro_usd - used.micro_usd - cost
+        if left < 0 or price.output:
+            caps.append(left * _MILLION // max(price.output, 1))
     return min(caps, default=None)
 
 

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from twelvefold.core.names import abbreviate, name_problem
+
 MAX_KEY_CHARS = 255
-"""The longest name of an event, workflow or principal."""
+"""The longest name of an event or workflow."""
 MAX_QUESTION_CHARS = 4_000
 
 
@@ -43,13 +45,15 @@ class Wait:
     timeout: timedelta | None = None
 
     def __post_init__(self) -> None:
-        if (self.until is None) == (not self.event):
+        if (self.until is None) == (self.event == ""):
             raise ValueError("a Wait has either until= or event=")
         if self.until is not None and self.timeout is not None:
             raise ValueError("timeout= is for event=; a Wait with until= ends by itself")
-        if isinstance(self.until, datetime) and self.until.tzinfo is None:
-            raise ValueError(f"until={self.until!r} has no time zone; write datetime.now(UTC) + …")
-        check_key("event", self.event)
+        _check_timeout(self.timeout)
+        if self.until is None:
+            check_key("event", self.event)
+        else:
+            _check_until(self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Ask:
     Schema; a text by default. An answer that does not fit is refused, and the run still waits.
     The model reads the answer as JSON. `person` is the principal who may answer, by default that of
     the run. If no answer comes within `timeout`, the call fails, and the model reads that. Raises
-    ValueError for a question that is empty or too long.
+    ValueError for a question that is empty or too long, or a person that is no principal.
 
     Example:
         import asyncio
@@ -82,19 +86,38 @@ class Ask:
     timeout: timedelta | None = None
 
     def __post_init__(self) -> None:
+        check_text("question", self.question)
         if not 0 < len(self.question.strip()) <= MAX_QUESTION_CHARS:
             most = f"1 to {MAX_QUESTION_CHARS} characters"
             raise ValueError(f"a question has {most}, not {len(self.question)}")
-        check_text("question", self.question)
-        check_key("person", self.person)
+        if self.person != "" and (problem := name_problem("person", self.person)):
+            raise ValueError(problem)
+        _check_timeout(self.timeout)
 
 
 WAITS = (Wait, Ask)
 
 
-def check_key(name: str, value: str) -> None:
-    """Raise ValueError if a key is no text, or longer than the database stores."""
+def _check_until(until: object) -> None:
+    """Raise ValueError unless it is a time with a zone, or a delay."""
+    if isinstance(until, datetime):
+        # A zone may know no offset of this time.
+        if until.utcoffset() is None:
+            raise ValueError(f"until={until!r} has no time zone; write datetime.now(UTC) + …")
+    elif not isinstance(until, timedelta):
+        raise ValueError(f"until={abbreviate(until)} is neither a datetime nor a timedelta")
+
+
+def _check_timeout(timeout: object) -> None:
+    if timeout is not None and not isinstance(timeout, timedelta):
+        raise ValueError(f"timeout={abbreviate(timeout)} is no timedelta")
+
+
+def check_key(name: str, value: Any) -> None:
+    """Raise ValueError if a key is no text, blank, or longer than the database stores."""
     check_text(name, value)
+    if not value.strip():
+        raise ValueError(f"{name} is {value!r}; it needs a visible character")
     if len(value) > MAX_KEY_CHARS:
         raise ValueError(f"{name} has {len(value)} characters; {MAX_KEY_CHARS} is the most")
 

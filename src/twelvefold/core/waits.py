@@ -37,7 +37,7 @@ def start_wait(call: CallId, tool: str, result: Wait | Ask, began_us: int) -> Wa
     """Return the entry of a call that returned `result`.
 
     `began_us` is the database's time at the start of the call, in microseconds since 1970. Raises
-    TypeError or ValueError if the type of an answer has no JSON Schema.
+    ValueError if the type of an answer has no JSON Schema, or an invalid one.
     """
     if isinstance(result, Ask):
         until_us = _after_us(began_us, result.timeout)

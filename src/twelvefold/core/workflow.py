@@ -15,10 +15,14 @@ from twelvefold.core.models import Fallback, check_models
 from twelvefold.core.output import OutputType
 from twelvefold.core.ports import Transaction
 from twelvefold.core.tools.declarations import (
+    check_children,
     check_examples,
+    check_function,
     check_gates,
     check_opener,
+    check_schema,
     check_tools,
+    check_workflow_name,
 )
 from twelvefold.core.tools.rendering import render_result
 from twelvefold.core.tools.tool import Tool
@@ -121,10 +125,10 @@ class Workflow(Generic[Output]):
     output_type: OutputType | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for part in ("name", "schema"):
-            if not isinstance(given := getattr(self, part), str):
-                kind = type(given).__name__
-                raise WorkflowError(f"workflow {self.name}: {part} is a string, not a {kind}")
+        check_workflow_name(self.name)
+        check_schema(self.name, self.schema)
+        check_function(self.name, "seed", self.seed)
+        check_function(self.name, "explain", self.explain)
         check_models(self.name, self.model, self.models)
         check_opener(self.name, self.resources)
         check_examples(self.name, self.examples)
@@ -155,9 +159,7 @@ class Workflow(Generic[Output]):
         return output
 
     def _check_children(self) -> None:
-        for child in self.children:
-            if not isinstance(child, Workflow):
-                raise WorkflowError(f"workflow {self.name}: children has {child!r}, no workflow")
+        check_children(self.name, self.children, Workflow)
         for one in self.tools:
             if not isinstance(one, ChildTool) or not one.hand_off:
                 continue

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from twelvefold.core import SCOPES, ApiKey, Store, Workflow
+from twelvefold.core import SCOPES, ApiKey, Store, Workflow, name_problem
 from twelvefold.engine.services import Services
 from twelvefold.errors import DuplicateRow, NotFound, RequestError
 from twelvefold.observe.log import get_logger
@@ -46,8 +46,11 @@ async def create_key(
 ) -> tuple[str, ApiKey]:
     """Create a key; return its token, which is not stored, and its record.
 
-    Raises RequestError for an unknown scope, and if the name is in use.
+    Raises RequestError for an invalid name or principal, an unknown scope, and if the name is in
+    use.
     """
+    if problem := name_problem("name", name) or name_problem("principal", principal):
+        raise RequestError(problem)
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
         raise RequestError(f"no scope {unknown[0]!r}; there are {', '.join(SCOPES)}")
     token, now = _new_token(), _now_us()

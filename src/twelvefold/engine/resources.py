@@ -50,7 +50,12 @@ class Resources:
         self._is_closed = False
 
     def check(self, workflows: Iterable[Workflow]) -> None:
-        """Raise WorkflowError if a tool takes a resource and its workflow provides none."""
+        """Raise WorkflowError if a workflow provides no resource that its tool takes.
+
+        Also if a replacement is for a type that no tool takes: the resource itself would be used.
+        """
+        workflows = [*workflows]
+        self._check_replacements(workflows)
         for workflow in workflows:
             for tool, kind in self._needed(workflow):
                 if workflow.resources is None:
@@ -58,6 +63,18 @@ class Resources:
                         f"workflow {workflow.name}: tool {tool.name} takes a Resource of "
                         f"{kind.__name__}, but the workflow has no resources="
                     )
+
+    def _check_replacements(self, workflows: Iterable[Workflow]) -> None:
+        tools = [tool for workflow in workflows for tool in workflow.tools]
+        taken = dict.fromkeys(kind for tool in tools for kind in tool.resources.values())
+        for kind in self._replacements:
+            if kind not in taken:
+                name = getattr(kind, "__name__", None) or repr(kind)
+                types = ", ".join(one.__name__ for one in taken) or "none"
+                raise WorkflowError(
+                    f"resources replaces {name}, which no tool takes as a Resource; "
+                    f"they take {types}"
+                )
 
     def open_soon(self, workflows: Iterable[Workflow]) -> None:
         """Begin to open what the tools of these workflows need; log what is missing.

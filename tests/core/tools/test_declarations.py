@@ -63,9 +63,9 @@ def test_max_calls_must_be_a_positive_integer(given: Any) -> None:
 
 @pytest.mark.parametrize(
     ("part", "given", "kind"),
-    [("name", 7, "int"), ("schema", ["create …"], "list")],
+    [("schema", ["create …"], "list"), ("schema", b"create", "bytes")],
 )
-def test_name_and_schema_must_be_strings(part: str, given: Any, kind: str) -> None:
+def test_the_schema_must_be_a_string(part: str, given: Any, kind: str) -> None:
     parts: dict[str, Any] = {"name": "shop", "instructions": "Sell.", "tools": (BOOK,), part: given}
 
     with pytest.raises(WorkflowError, match=f"{part} is a string, not a {kind}$"):

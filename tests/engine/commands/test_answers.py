@@ -1,5 +1,7 @@
 """Answers of persons: approvals, and outcomes that were unknown."""
 
+from typing import Any
+
 import pytest
 
 from tests.engine.commands.stories import (
@@ -99,6 +101,14 @@ async def test_an_answer_to_a_call_that_does_not_wait_is_refused(
     assert await stage.journal(run) == before
     record = await stage.record(run)
     assert (record.status, record.leased) == ("waiting", False)
+
+
+async def test_an_unknown_kind_of_outcome_is_refused(stage: Stage) -> None:
+    run = await waiting_for_approval(stage)
+    settled: Any = "lost"
+
+    with pytest.raises(RequestError, match="outcome is 'lost'; use one of done, retry, failed"):
+        await settle(stage.process(), run, settled=settled, by="bob")
 
 
 async def test_a_call_is_answered_once(stage: Stage) -> None:

@@ -176,6 +176,16 @@ async def test_an_unknown_workflow_is_refused_with_the_known_names(stage: Stage)
         await start_run(stage.process(), RunRequest(workflow="bank", principal=ANN, items=[]))
 
 
+@pytest.mark.parametrize("principal", ["", " ", "ann "])
+async def test_a_run_is_for_a_principal(stage: Stage, principal: str) -> None:
+    services = stage.process()
+    request = RunRequest(workflow="shop", principal=Principal(principal), items=[user("hi")])
+
+    for start_or_enqueue in (start_run, enqueue_run):
+        with pytest.raises(RequestError, match=r"principal is .*; use 1 to 255 printable"):
+            await start_or_enqueue(services, request)
+
+
 async def test_a_workflow_that_others_call_is_not_one_that_callers_may_start(stage: Stage) -> None:
     clerk = Workflow("clerk", "You buy.", ())
     shop = Workflow("shop", "You sell.", (clerk.as_tool("Buys an item."),))

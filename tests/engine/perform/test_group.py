@@ -140,6 +140,7 @@ def broken(bad: RejectedCall) -> str:
     [
         (shout, "NO fly!"),
         (broken, "Error: there is no such tool"),
+        (lambda bad: None, "Error: there is no such tool"),
         (lambda bad: "\ud83d", "\\ud83d"),
         (lambda bad: "x" * 100, f"{'x' * 64}\n[cut here, after 64 of 100 characters]"),
     ],

@@ -203,13 +203,20 @@ async def test_an_event_in_time_counts_although_its_run_continues_later(stage: S
     [
         ({"payload": {1, 2}}, "the payload is no JSON"),
         ({"payload": "x" * 70_000}, "the payload has 70002 characters as JSON; 65536 is the most"),
-        ({"key": ""}, "an event has a key"),
+        ({"key": ""}, "key is ''; it needs a visible character"),
+        ({"key": " "}, "key is ' '; it needs a visible character"),
         ({"key": "x" * 256}, "key has 256 characters; 255 is the most"),
     ],
 )
 async def test_a_wrong_event_is_refused(stage: Stage, sent: dict[str, Any], problem: str) -> None:
     with pytest.raises(RequestError, match=problem):
         await pay_for(stage, **sent)
+
+
+@pytest.mark.parametrize("sender", ["", " ", "x" * 256])
+async def test_the_sender_of_an_event_has_a_name(stage: Stage, sender: str) -> None:
+    with pytest.raises(RequestError, match=r"^by (is|has) "):
+        await send_signal(desk(stage), "k", workflow="desk", principal="ann", sender=sender)
 
 
 async def test_an_event_for_an_unknown_workflow_is_refused(stage: Stage) -> None:

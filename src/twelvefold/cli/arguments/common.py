@@ -43,10 +43,10 @@ def parse_count(text: str) -> int:
 
 
 def parse_name(text: str) -> str:
-    # MySQL ignores trailing spaces in comparisons: "ann" and "ann " would be the same name.
-    if not text or text != text.strip() or not text.isprintable() or len(text) > 255:
-        rule = "1 to 255 printable characters, without a space at either end"
-        raise argparse.ArgumentTypeError(f"{text!r}: use {rule}")
+    from twelvefold.core import NAME_RULE, is_name  # too long an import for `--help`
+
+    if not is_name(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: use {NAME_RULE}")
     return text
 
 

@@ -151,8 +151,9 @@ class ChatSession:
         return exit_status(outcome)
 
     async def _ask_person(self, outcome: Outcome) -> bool:
-        """Ask for the answer that the run waits for. Return False if there is none."""
-        waiting = await waiting_calls(self._services, outcome.run, outcome.thread)
+        """Ask for an answer that the run waits for. Return False if there is none to ask for."""
+        found = await waiting_calls(self._services, outcome.run, outcome.thread)
+        waiting = [one for one in found if self._may_answer(one.call)]
         if not waiting:
             return False
         run, _, call = waiting[0]
@@ -163,6 +164,11 @@ class ChatSession:
             return await ask(run, call)
         except KeyboardInterrupt:
             return False
+
+    def _may_answer(self, call: Call) -> bool:
+        """Return whether the person at this chat may answer the call: not another's question."""
+        question = question_of(call)
+        return question is None or question.person in ("", self._principal.id)
 
     async def _ask_approval(self, run: RunId, call: Call) -> bool:
         self._screen.write(f"approve {call_text(call)}?\n", "bold")
@@ -209,7 +215,13 @@ class ChatSession:
             value = parse_answer(question.schema, line.strip())
             try:
                 await answer_question(
-                    self._services, run, value, by=self._principal.id, call=call.id, claims=True
+                    self._services,
+                    run,
+                    value,
+                    by=self._principal.id,
+                    principal=self._principal.id,
+                    call=call.id,
+                    claims=True,
                 )
             except InvalidAnswer as error:
                 self._screen.write(f"({escape(str(error))})\n", "bad")

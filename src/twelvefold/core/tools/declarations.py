@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar
 
+from twelvefold.core.names import NAME_RULE, abbreviate, is_name
 from twelvefold.errors import WorkflowError
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -157,6 +158,41 @@ def _find_cycle(tools: Mapping[str, Gated], path: tuple[str, ...]) -> tuple[str,
         if cycle := _find_cycle(tools, (*path, needed)):
             return cycle
     return ()
+
+
+def check_workflow_name(name: object) -> None:
+    """Raise WorkflowError unless it is a name, without the `/` of a caller's choice of a model."""
+    if not is_name(name) or "/" in str(name):
+        raise WorkflowError(
+            f"workflow {abbreviate(name)}: its name must have {NAME_RULE} and without /"
+        )
+
+
+def check_schema(workflow: str, schema: object) -> None:
+    """Raise WorkflowError unless it is a text."""
+    if not isinstance(schema, str):
+        kind = type(schema).__name__
+        raise WorkflowError(f"workflow {workflow}: schema is a string, not a {kind}")
+
+
+def check_function(workflow: str, option: str, given: object) -> None:
+    """Raise WorkflowError unless it is None or can be called."""
+    if given is not None and not callable(given):
+        kind = type(given).__name__
+        raise WorkflowError(f"workflow {workflow}: {option} is a function, not a {kind}")
+
+
+def check_children(workflow: str, children: object, kind: type[object]) -> None:
+    """Raise WorkflowError unless these are a tuple or a list of workflows."""
+    if not isinstance(children, tuple | list):
+        name = getattr(children, "name", None) or abbreviate(children)
+        raise WorkflowError(
+            f"workflow {workflow}: children is {name}, not a tuple of workflows; "
+            "write children=(…,)"
+        )
+    for child in children:
+        if not isinstance(child, kind):
+            raise WorkflowError(f"workflow {workflow}: children has {child!r}, no workflow")
 
 
 def check_examples(workflow: str, examples: object) -> None:

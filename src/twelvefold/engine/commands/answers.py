@@ -1,7 +1,7 @@
 """A person's answer to a call that waits: an approval, a question, or an unknown outcome."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, assert_never, cast
+from typing import Any, assert_never, cast, get_args
 
 from twelvefold.core import (
     ApprovalAnswered,
@@ -19,6 +19,7 @@ from twelvefold.core import (
     ToolSucceeded,
     WaitEnded,
     WaitStarted,
+    abbreviate,
     fold,
 )
 from twelvefold.core.answers import check_answer, question_of
@@ -159,8 +160,11 @@ async def settle(
     """Write what a person found out about a call whose outcome was unknown.
 
     `result` is what the model reads of a call that is "done"; `claims` and `key_id` as in `answer`.
-    Raises NotFound, or TooLate if there is no such call.
+    Raises NotFound, TooLate if there is no such call, or RequestError for another outcome.
     """
+    if settled not in get_args(Settlement):
+        known = ", ".join(get_args(Settlement))
+        raise RequestError(f"outcome is {abbreviate(settled)}; use one of {known}")
     stored_key = await services.gate.if_open(key_id)
 
     def events(unknown: Call, _: Thread) -> tuple[Event, ...]:

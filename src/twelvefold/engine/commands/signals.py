@@ -3,6 +3,7 @@
 from typing import Any
 
 from twelvefold.core.answers import encode_value, make_signal_key
+from twelvefold.core.waiting import check_key
 from twelvefold.engine.services import Services
 from twelvefold.errors import RequestError
 
@@ -19,6 +20,10 @@ async def send_signal(
         known = ", ".join(services.workflows)
         raise RequestError(f"no workflow {workflow!r}; there are {known}")
     to = make_signal_key(workflow, principal, key)
+    try:
+        check_key("by", sender)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
     text = encode_value(payload, "the payload")
     is_first = await services.retry(lambda: services.store.signal(to, text, sender))
     if is_first:

@@ -34,6 +34,7 @@ from twelvefold.core import (
     full_sentence,
     has_attachments,
     models_of,
+    name_problem,
     size_of,
 )
 from twelvefold.core.ports.budgets import Spender
@@ -78,11 +79,11 @@ class RunRequest:
 async def start_run(services: Services, request: RunRequest) -> HeldRun:
     """Write a new run and hold its lease.
 
-    Raises RequestError for an unknown workflow or items that cannot be stored, InputRefused,
-    ConversationTooLarge, NotFound for a thread that is not the principal's, Conflict if its last
-    run is not over or it is at another position, Repeated if the request was made before,
-    InsufficientQuota and PriceUnknown for the budgets that cover it, and MigrationUnfinished if the
-    workflow's entries need the gate and it is closed.
+    Raises RequestError for an unknown workflow, an invalid principal or items that cannot be
+    stored, InputRefused, ConversationTooLarge, NotFound for a thread that is not the principal's,
+    Conflict if its last run is not over or it is at another position, Repeated if the request was
+    made before, InsufficientQuota and PriceUnknown for the budgets that cover it, and
+    MigrationUnfinished if the workflow's entries need the gate and it is closed.
     """
     return await _again_if_stale(services, request, _start_run)
 
@@ -149,6 +150,8 @@ async def _prepare(
 
 def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, int]:
     """Return a run's first entry and its size in bytes. Raises RequestError."""
+    if problem := name_problem("principal", request.principal.id):
+        raise RequestError(problem)
     workflow = services.offered.get(request.workflow)
     if workflow is None:
         known = ", ".join(services.offered)

@@ -56,7 +56,7 @@ def reject_call(
 ) -> ToolFailed:
     """Return the failure of a call that never reached its tool, with a message for the model."""
     try:
-        message = workflow.explain(rejected)
+        message = str.__str__(workflow.explain(rejected))
     except Exception as error:
         log.error("explain_raised", workflow=workflow.name, failure=rejected.failure, error=error)
         message = explain(rejected)

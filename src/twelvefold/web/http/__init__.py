@@ -3,6 +3,7 @@
 Other packages import these names from here.
 """
 
+from twelvefold.core import abbreviate
 from twelvefold.web.http.admission import (
     SLOT,
     AdmissionControl,
@@ -23,7 +24,6 @@ from twelvefold.web.http.errors import (
     CONVERSATION_TOO_LARGE,
     INSUFFICIENT_QUOTA,
     ApiError,
-    abbreviate,
     handle_http_exception,
     insufficient_quota,
     json_response,

@@ -32,7 +32,6 @@ from twelvefold.errors import (
 CONVERSATION_TOO_LARGE = "conversation_too_large"
 INSUFFICIENT_QUOTA = "insufficient_quota"
 """The code of a budget without room, also as the reason of a run's end."""
-_MAX_REPR_CHARS = 60
 _TYPES = {403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -169,9 +168,3 @@ def _unavailable(message: str, may_repeat: bool) -> ApiError:
 def raise_invalid(message: str, at: str, code: str = "invalid_value") -> NoReturn:
     """Raise ApiError with 400 for one parameter of a request."""
     raise ApiError(400, f"{at}: {message}", code=code, param=at)
-
-
-def abbreviate(value: object) -> str:
-    """Return the value's repr, cut off after 60 characters."""
-    text = repr(value)
-    return text if len(text) <= _MAX_REPR_CHARS else f"{text[:_MAX_REPR_CHARS]}…"

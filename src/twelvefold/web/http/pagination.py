@@ -8,7 +8,8 @@ from typing import Any
 
 from starlette.datastructures import QueryParams
 
-from twelvefold.web.http.errors import abbreviate, raise_invalid
+from twelvefold.core import abbreviate
+from twelvefold.web.http.errors import raise_invalid
 
 MAX_LIMIT = 100
 LIST_PARAMETERS = ("limit", "order", "after", "before")

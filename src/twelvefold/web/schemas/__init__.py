@@ -24,6 +24,7 @@ from twelvefold.web.schemas.conversations import (
 from twelvefold.web.schemas.decode import json_body, read_body, tool_items_of
 from twelvefold.web.schemas.items import ANSWER, CALL_ITEMS, QUESTION, REFERENCE, RESULT, Choices
 from twelvefold.web.schemas.signals import SendSignal
+from twelvefold.web.schemas.turn_input import check_metadata, parse_items
 from twelvefold.web.schemas.turns import (
     TurnRequest,
     answered_id,
@@ -72,6 +73,7 @@ __all__ = [
     "brings_calls",
     "call_of",
     "changed_options",
+    "check_metadata",
     "chosen_model",
     "is_answer",
     "json_body",
@@ -79,6 +81,7 @@ __all__ = [
     "message_digest",
     "model_names",
     "parse_chat",
+    "parse_items",
     "parse_turn",
     "plain_items",
     "read_body",

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 from starlette.requests import Request
 
-from twelvefold.core import IdempotentRequest
+from twelvefold.core import KEY_RULE, IdempotentRequest, is_request_key
 from twelvefold.web.http import ApiError, abbreviate, raise_invalid
 from twelvefold.web.schemas.error_reports import raise_reported
 from twelvefold.web.schemas.types import InvalidValue, Path, RequestObject, ToolItems
@@ -26,7 +26,6 @@ TOOL_ITEMS = "Twelvefold-Tool-Items"
 MAX_HOPS = 5
 """Instances in a row that a request passes through; more are taken for a cycle."""
 _HOPS = re.compile(r"[0-9]{1,3}")
-_KEY = re.compile(r"[!-~]{1,255}")
 MAX_DEPTH = 64
 """Nested arrays and objects. The deepest JSON Schema of a tool seen so far has 14 levels."""
 MAX_VALUES = 250_000
@@ -140,8 +139,8 @@ def parse_idempotency_key(
     key = headers.get("idempotency-key")
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
-        message = "Idempotency-Key must be 1 to 255 visible ASCII characters"
+    if not is_request_key(key):
+        message = f"Idempotency-Key must be {KEY_RULE}"
         raise ApiError(400, message, code="invalid_value", param="Idempotency-Key")
     # The order of an object's members has no meaning, so the hash does not depend on it.
     canonical = msgspec.json.encode([endpoint, body], order="deterministic")

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from twelvefold.web.schemas.types import RequestObject
+from twelvefold.web.schemas.types import InvalidValue, RequestObject
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 
@@ -17,3 +17,7 @@ class SendSignal(RequestObject):
     payload: Annotated[
         Any, Meta(description="A JSON value: the result of the call that waits.")
     ] = None
+
+    def __post_init__(self) -> None:
+        if not self.key.strip():
+            raise InvalidValue("needs a visible character", "key")

@@ -89,6 +89,8 @@ async def test_a_revoked_key_is_found_no_more(site: Site) -> None:
     [
         ({}, "name"),
         ({"name": "ann's"}, "name"),
+        ({"name": " "}, "name"),
+        ({"name": "x", "principal": "ann "}, "principal"),
         ({"name": "x", "workflows": ["nope"]}, "name"),
         ({"name": "x", "scopes": ["root"]}, "scopes[0]"),
         ({"name": "x", "priority": 10}, "priority"),

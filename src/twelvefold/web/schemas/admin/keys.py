@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from twelvefold.core import NAME_RULE, is_name
 from twelvefold.web.schemas.objects import Answer
-from twelvefold.web.schemas.types import RequestObject
+from twelvefold.web.schemas.types import InvalidValue, RequestObject
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Seconds = Annotated[float, Meta(gt=0, le=3_155_760_000)]
@@ -38,6 +39,11 @@ class CreateKey(RequestObject):
     priority: Annotated[
         int, Meta(ge=0, le=9, description="The head start of its runs in the queue, in minutes.")
     ] = 0
+
+    def __post_init__(self) -> None:
+        for member, value in (("name", self.name), ("principal", self.principal)):
+            if value is not None and not is_name(value):
+                raise InvalidValue(f"must have {NAME_RULE}", member)
 
 
 class RotateKey(RequestObject):
