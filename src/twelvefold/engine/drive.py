@@ -13,6 +13,7 @@ from typing import Any, cast
 from msgspec import structs
 
 from twelvefold.core import (
+    OVER,
     ApprovalAsked,
     Entry,
     Listener,
@@ -73,8 +74,19 @@ async def drive(
             )
         driver = RunDriver(services, held, workflow, listener)
         outcome = await _drive(driver, fail_on_fault)
+        if outcome.status in OVER and driver.held.unrecorded.has_lost_call:
+            await _charge_lost(driver)
         await cancel_children(services, driver.held.cancelled)
         return outcome
+
+
+async def _charge_lost(driver: RunDriver) -> None:
+    """Charge in full the calls of a run that is over; a worker does it if this process cannot."""
+    from twelvefold.engine.metering import charge_lost  # only runs under budgets need it
+
+    with suppress(StoreUnavailable, TimeoutError):
+        async with asyncio.timeout(driver.services.timings.release_s):
+            await charge_lost(driver.services, driver.held)
 
 
 async def _drive(driver: RunDriver, fail_on_fault: bool) -> Outcome:
