@@ -185,6 +185,11 @@ def _add_limit(command: Parser, default: int = 20) -> None:
     command.add_argument("--limit", type=_parse_count, default=default, metavar="N", help=meaning)
 
 
+def _add_long_list(command: Parser) -> None:
+    _add_limit(command, 100)
+    _add_json(command)
+
+
 def _add_usage(command: Parser) -> None:
     command.add_argument(
         "--by",
@@ -299,7 +304,7 @@ def _add_keys(parser: Parser) -> None:
     commands, keys = Commands(parser), "twelvefold.cli.keys"
     create = "create a key and print it, once"
     commands.add("create", f"{keys}:create", create, _add_key, texts.KEYS_EPILOG)
-    commands.add("list", f"{keys}:list_keys", "list all keys without their secrets", _add_json)
+    commands.add("list", f"{keys}:list_keys", "list keys without their secrets", _add_long_list)
     rotate = "give a key a new secret and print it, once"
     commands.add("rotate", f"{keys}:rotate", rotate, _add_rotate)
     limit = "change the requests, runs and priority of a key"
@@ -389,8 +394,8 @@ def _add_budgets(parser: Parser) -> None:
     commands, budgets = Commands(parser), "twelvefold.cli.budgets"
     set_one = "set the budget of a scope, in place of an earlier one"
     commands.add("set", f"{budgets}:set_one", set_one, _add_budget, texts.BUDGETS_EPILOG)
-    list_all = "list all budgets and what was spent"
-    commands.add("list", f"{budgets}:list_all", list_all, _add_json)
+    list_all = "list budgets and what was spent"
+    commands.add("list", f"{budgets}:list_all", list_all, _add_long_list)
     commands.add("remove", f"{budgets}:remove", "remove a budget", _add_budget_to_remove)
 
 
