@@ -98,7 +98,8 @@ class InsufficientQuota(RequestError):
     """A budget has no room for the next model call.
 
     It renews at `renews_us`, in microseconds since 1970, which is in `renews_in_s`. `waits`: the
-    run waits until then; else it fails. `budget` is the budget as it was read.
+    run waits until then; else it fails. `is_reserved`: it has room again if the calls in progress
+    cost less than they may. `budget` is the budget as it was read.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class InsufficientQuota(RequestError):
         renews_us: int = 0,
         renews_in_s: float = 0.0,
         waits: bool = False,
+        is_reserved: bool = False,
         budget: "Budget | None" = None,
     ) -> None:
         super().__init__(message)
@@ -115,6 +117,7 @@ class InsufficientQuota(RequestError):
         self.renews_us = renews_us
         self.renews_in_s = renews_in_s
         self.waits = waits
+        self.is_reserved = is_reserved
 
 
 class PriceUnknown(RequestError):

@@ -33,6 +33,17 @@ def test_a_budget_has_both_limits_and_is_replaced(tw: Twelvefold) -> None:
     assert listed["spent"] == {"tokens": 0, "micro_usd": 0}
 
 
+def test_a_long_list_of_budgets_is_cut_with_a_hint(tw: Twelvefold) -> None:
+    for name in ("bob", "ann"):
+        tw("budgets", "set", f"principal:{name}", "--tokens", "5")
+
+    done = tw("budgets", "list", "--limit", "1")
+
+    assert [line.split()[0] for line in done.lines] == ["SCOPE", "principal:ann"]
+    assert "there are more budgets; --limit N lists more" in done.err
+    assert tw("budgets", "list", "--limit", "2").err == ""
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

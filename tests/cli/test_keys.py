@@ -134,3 +134,14 @@ def test_a_key_has_a_share_that_can_be_changed(tw: Twelvefold) -> None:
 )
 def test_an_invalid_share_is_bad_usage(tw: Twelvefold, share: tuple[str, str]) -> None:
     assert tw("keys", "create", "bot", *share).status == 2
+
+
+def test_a_long_list_of_keys_has_the_newest_and_a_hint(tw: Twelvefold) -> None:
+    for name in ("one", "two", "three"):
+        tw("keys", "create", name)
+
+    done = tw("keys", "list", "--json", "--limit", "2")
+
+    assert [json.loads(line)["name"] for line in done.lines] == ["two", "three"]
+    assert "there are older keys; --limit N lists more" in done.err
+    assert tw("keys", "list", "--limit", "3").err == ""

@@ -1,12 +1,15 @@
 """`twelvefold runs list` with conditions."""
 
+import asyncio
 import json
 
 import pytest
 
 from tests.cli.conftest import ModelServer, Twelvefold
+from tests.cli.outbox_store import with_store
 from tests.services.model.mock_server import refuses
 from twelvefold.cli import run_list
+from twelvefold.core.ids import RunId
 from twelvefold.services.store.sqlite.store import SQLiteStore
 
 pytestmark = pytest.mark.usefixtures("shop")
@@ -43,6 +46,22 @@ def test_a_run_in_json_has_its_attempts_and_its_parent(tw: Twelvefold) -> None:
 
     assert (row["attempts"], row["parent"]) == (0, None)
     assert row["updated_at_us"] >= row["created_at_us"]
+
+
+def test_a_deleted_conversation_has_facts_and_no_text(tw: Twelvefold, shop: ModelServer) -> None:
+    shop.will(refuses(400, {"message": "the printer is on fire"}))
+    run = tw("run", "--json", "hello").json["run"]
+
+    asyncio.run(with_store(lambda store: store.delete_thread(RunId.parse(run).thread)))
+
+    row = tw("runs", "list", "--json").json
+    assert (row["run"], row["status"], row["error"]) == (run, "failed", "")
+    assert listed(tw, "--search", "printer") == []
+    for command in ("show", "events", "export"):
+        for id in (run, row["thread"]):
+            done = tw("runs", command, id)
+            assert (done.status, done.out) == (2, "")
+            assert "no thread" in done.err
 
 
 def test_failed_excludes_another_status(tw: Twelvefold) -> None:

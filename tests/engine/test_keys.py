@@ -94,7 +94,7 @@ async def test_an_unknown_scope_is_an_error(store: Store) -> None:
     ):
         await create_key(store, "shop", "ann", ["runs", "root"])
 
-    assert await store.keys() == []
+    assert not await store.has_keys()
 
 
 @pytest.mark.parametrize("name", ["", " ", "ann ", "a\nb", "x" * 256])
@@ -103,7 +103,7 @@ async def test_a_key_and_its_principal_have_printable_names(store: Store, name: 
         with pytest.raises(RequestError, match=rf"^{what} is .*; use 1 to 255 printable"):
             await create_key(store, *given, SCOPES)
 
-    assert await store.keys() == []
+    assert await store.keys(limit=1) == []
 
 
 async def test_a_name_can_be_used_again_only_after_its_key_is_revoked(store: Store) -> None:

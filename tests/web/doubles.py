@@ -48,9 +48,9 @@ class Keys:
     buckets: dict[str, int] = field(default_factory=dict)
     now_us: int = 0
 
-    async def keys(self) -> list[ApiKey]:
+    async def has_keys(self) -> bool:
         self._count_query()
-        return self.has
+        return bool(self.has)
 
     async def find_key(self, sha256: str) -> FoundKey | None:
         self._count_query()

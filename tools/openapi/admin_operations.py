@@ -125,8 +125,9 @@ ADMIN_OPERATIONS = (
         "get",
         "/v1/admin/budgets",
         "listBudgets",
-        "List all budgets with what was spent",
+        "List budgets with what was spent, by scope",
         budgets.AdminBudgetList,
+        parameters=LIST,
         description=ADMIN,
     ),
     Operation(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from twelvefold.cli.command import DONE, CommandContext, command
-from twelvefold.cli.output import format_time, print_json, print_table
+from twelvefold.cli.output import format_time, print_json, print_notice, print_table
 from twelvefold.core.ports.budgets import WINDOWS, Amount, Budget, BudgetScope, Policy, Window
 from twelvefold.core.spending import parse_scope
 from twelvefold.engine.commands.budgets import (
@@ -51,15 +51,17 @@ def _usd(micro_usd: int) -> str:
 
 
 @command()
-async def list_all(context: CommandContext, *, as_json: bool) -> int:
-    """Print all budgets with what was spent in their current periods."""
-    states = await list_budgets(context.services)
+async def list_all(context: CommandContext, *, limit: int, as_json: bool) -> int:
+    """Print budgets, by scope, with what was spent in their current periods."""
+    states, has_more = await list_budgets(context.services, limit=limit)
     if as_json:
         for state in states:
             print_json(_state_json(state))
-        return DONE
-    heads = ("SCOPE", "WINDOW", "LIMIT", "SPENT", "RESERVED", "OVER", "RENEWS (UTC)")
-    print_table(heads, map(_cells, states))
+    else:
+        heads = ("SCOPE", "WINDOW", "LIMIT", "SPENT", "RESERVED", "OVER", "RENEWS (UTC)")
+        print_table(heads, map(_cells, states))
+    if has_more:
+        print_notice("there are more budgets; --limit N lists more")
     return DONE
 
 

@@ -89,14 +89,17 @@ async def limit(
 
 
 @command()
-async def list_keys(context: CommandContext, *, as_json: bool) -> int:
-    """Print all keys without their secrets."""
-    keys = await context.services.store.keys()
+async def list_keys(context: CommandContext, *, limit: int, as_json: bool) -> int:
+    """Print the newest keys without their secrets, oldest first."""
+    newest = await context.services.store.keys(limit=limit + 1)
+    keys = newest[:limit][::-1]
     if as_json:
         for key in keys:
             print_json(_key_json(key))
     else:
         print_table(_HEADS, map(_key_cells, keys))
+    if len(newest) > limit:
+        print_notice("there are older keys; --limit N lists more")
     return DONE
 
 

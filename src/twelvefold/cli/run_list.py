@@ -123,13 +123,19 @@ def _operated_json(run: OperatedRun) -> dict[str, Any]:
 
 
 async def find_run(store: Store, text: str) -> RunId:
-    """Return the run with this id, or the last run of a conversation. Raises NotFound."""
+    """Return the run with this id, or the last run of a conversation.
+
+    Raises NotFound, also if the conversation was deleted.
+    """
     if text.startswith("resp_"):
-        return RunId.parse(text)
+        run = RunId.parse(text)
+        await store.thread(run.thread)
+        return run
     try:
         thread = parse_thread_id(text)
     except NotFound as error:
         raise NotFound(f"no run or conversation {text!r}; ids start with resp_ or conv_") from error
+    await store.thread(thread)
     record = await store.load(thread)
     if record.head == record.forked_at:
         raise NotFound(f"conversation conv_{record.id} has no run since it was forked")

@@ -1,9 +1,15 @@
-"""Checks the budgets of a run before it is written, and the errors of budgets that are used up."""
+"""Checks the budgets of a run before it is written, and the errors of budgets without room.
 
-from collections.abc import Sequence
+Room that other calls have only reserved may come back: a call waits for it, a bounded time.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from twelvefold.core import Item
-from twelvefold.core.ports.budgets import NOTHING, Amount, Budget, Used
+from twelvefold.core.ports.budgets import NOTHING, Amount, Budget, Spender, Used
 from twelvefold.core.spending import (
     fits,
     highest_cost,
@@ -15,10 +21,12 @@ from twelvefold.core.waits import time_of
 from twelvefold.engine.services import Services
 from twelvefold.errors import InsufficientQuota
 
+Result = TypeVar("Result")
+
 
 async def check_budgets(
     services: Services,
-    budgets: Sequence[Budget],
+    spender: Spender,
     models: Sequence[str],
     items: Sequence[Item],
     requested_cap: int | None,
@@ -26,9 +34,21 @@ async def check_budgets(
     """Raise InsufficientQuota if a budget has no room for the first model call of a new run.
 
     The call is taken to be as small as it can be: the whole request is known later. Budgets that
-    let runs wait are not checked. Raises PriceUnknown for a model without a price that a budget
-    needs.
+    let runs wait are not checked. Waits as `until_settled` does. Raises PriceUnknown for a model
+    without a price that a budget needs.
     """
+    check = partial(_check_budgets, services, spender, models, items, requested_cap)
+    await until_settled(services, check)
+
+
+async def _check_budgets(
+    services: Services,
+    spender: Spender,
+    models: Sequence[str],
+    items: Sequence[Item],
+    requested_cap: int | None,
+) -> None:
+    budgets = await services.budgets.covering(spender)
     now_us = services.budgets.now_us
     prices = [await services.budgets.price(model, budgets) for model in models]
     configured = services.profile(models[0]).max_output_tokens
@@ -42,17 +62,38 @@ async def check_budgets(
     for budget in refusing:
         used = found.get(keys[budget.id], Used())
         if not fits(budget, used.total, least):
-            raise budget_error(budget, least, now_us)
+            raise budget_error(budget, least, used, now_us)
 
 
-def budget_error(budget: Budget, least: Amount, now_us: int) -> InsufficientQuota:
+async def until_settled(services: Services, work: Callable[[], Awaitable[Result]]) -> Result:
+    """Repeat `work` while it finds room that other calls have reserved, `settlement_s` at most.
+
+    `work` must be repeatable. Raises the last InsufficientQuota.
+    """
+    timings, clock = services.timings, services.monotonic
+    ends_at, tries = clock() + timings.settlement_s, 0
+    while True:
+        try:
+            return await work()
+        except InsufficientQuota as error:
+            tries += 1
+            pause_s = timings.settlement.pause_s(tries)
+            if not error.is_reserved or clock() + pause_s > ends_at:
+                raise
+        await asyncio.sleep(pause_s)
+
+
+def budget_error(budget: Budget, least: Amount, used: Used, now_us: int) -> InsufficientQuota:
     """Return the error of a budget without room for a call that costs at least so much.
 
     No run waits for a budget that is too small for the call even when it is unused.
     """
     renews_us = budget.period(now_us).renews_us
     is_too_small = not fits(budget, NOTHING, least)
+    is_reserved = not is_too_small and fits(budget, used.spent, least)
     problem = f"is used up; it renews at {time_of(renews_us).isoformat(timespec='seconds')}"
+    if is_reserved:
+        problem = "has no room while model calls in progress reserve the rest of it"
     if is_too_small:
         problem = f"is too small: a model call of this run may take {least.tokens} tokens"
     return InsufficientQuota(
@@ -60,5 +101,6 @@ def budget_error(budget: Budget, least: Amount, now_us: int) -> InsufficientQuot
         renews_us=renews_us,
         renews_in_s=(renews_us - now_us) / 1_000_000,
         waits=budget.policy == "wait" and not is_too_small,
+        is_reserved=is_reserved,
         budget=budget,
     )

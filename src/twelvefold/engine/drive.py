@@ -13,6 +13,7 @@ from typing import Any, cast
 from msgspec import structs
 
 from twelvefold.core import (
+    OVER,
     ApprovalAsked,
     Entry,
     Listener,
@@ -74,6 +75,8 @@ async def drive(
             )
         driver = RunDriver(services, held, workflow, listener)
         outcome = await _drive(driver, fail_on_fault)
+        if outcome.status in OVER and driver.held.unrecorded.has_lost_call:
+            await _charge_lost(driver)
         if driver.held.cancelled:
             await cancel_children(services, driver.held.cancelled)
         return outcome
@@ -84,6 +87,15 @@ def _observed(services: Services, held: HeldRun) -> Iterator[None]:
     """Count the drive and collect its spans, where metrics or traces are on."""
     with metrics.driven_run(), driven(held_trace(services, held)):
         yield
+
+
+async def _charge_lost(driver: RunDriver) -> None:
+    """Charge in full the calls of a run that is over; a worker does it if this process cannot."""
+    from twelvefold.engine.metering import charge_lost  # only runs under budgets need it
+
+    with suppress(StoreUnavailable, TimeoutError):
+        async with asyncio.timeout(driver.services.timings.release_s):
+            await charge_lost(driver.services, driver.held)
 
 
 def may_have_children(services: Services, held: HeldRun) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from twelvefold.core import SCOPES, ApiKey, Store, Workflow, name_problem
 from twelvefold.engine.services import Services
-from twelvefold.errors import DuplicateRow, NotFound, RequestError
+from twelvefold.errors import DuplicateRow, RequestError
 from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
@@ -103,7 +103,7 @@ async def rotate_key(
     key has expired and would stay so, and MigrationUnfinished as `check_limits` does.
     """
     await services.gate.check("an API key with two secrets")
-    key = await find_key(services.store, name)
+    key = await services.store.named_key(name)
     token, now = _new_token(), _now_us()
     expires_at_us = key.expires_at_us if expires_s is None else _expiry_us(now, expires_s)
     if expires_at_us is not None and expires_at_us <= now:
@@ -112,7 +112,7 @@ async def rotate_key(
         key.id, _hash_of(token), overlap_us=int(overlap_s * SECOND_US), expires_at_us=expires_at_us
     )
     log.info("key_rotated", key=key.id, principal=key.principal, overlap_s=overlap_s)
-    return token, await find_key(services.store, key.id)
+    return token, await services.store.named_key(key.id)
 
 
 async def limit_key(services: Services, name: str, limits: KeyLimits) -> ApiKey:
@@ -121,25 +121,17 @@ async def limit_key(services: Services, name: str, limits: KeyLimits) -> ApiKey:
     `name` may be its id. Raises NotFound, and MigrationUnfinished as `check_limits` does.
     """
     await services.gate.check("an API key with limits or with a priority")
-    key = await find_key(services.store, name)
+    key = await services.store.named_key(name)
     share = {"rate_per_minute": limits.rate_per_minute, "max_runs": limits.max_runs}
     await services.store.limit_key(key.id, **share, priority=limits.priority)
     log.info("key_limited", key=key.id, principal=key.principal)
-    return await find_key(services.store, key.id)
+    return await services.store.named_key(key.id)
 
 
 async def revoke_key(store: Store, id: str) -> None:
     """Revoke a key; may be repeated. Raises NotFound."""
     await store.revoke_key(id)
     log.info("key_revoked", key=id)
-
-
-async def find_key(store: Store, name: str) -> ApiKey:
-    """Return the key with this name or id that is not revoked. Raises NotFound."""
-    for key in await store.keys():
-        if key.revoked_at_us is None and name in (key.id, key.name):
-            return key
-    raise NotFound(f"no key {name!r}")
 
 
 def _now_us() -> int:

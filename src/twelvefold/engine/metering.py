@@ -8,6 +8,7 @@ it in full. A later settlement then changes nothing.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from twelvefold.core import (
     Listener,
@@ -26,7 +27,7 @@ from twelvefold.core.spending import (
     least_output,
     output_cap,
 )
-from twelvefold.engine.budget_errors import budget_error
+from twelvefold.engine.budget_errors import budget_error, until_settled
 from twelvefold.engine.held_run import NO_USAGE, HeldRun
 from twelvefold.engine.services import Services
 from twelvefold.engine.uninterrupted import run_uninterrupted
@@ -58,8 +59,10 @@ class Meter:
         is not asked then.
         """
         try:
-            await self._charge_lost()
-            options = {**request.options, "max_output_tokens": await self._reserve(request)}
+            if self.held.claimed or self.held.unrecorded.has_lost_call:
+                await charge_lost(self.services, self.held)
+            cap = await until_settled(self.services, partial(self._reserve, request))
+            options = {**request.options, "max_output_tokens": cap}
             request = replace(request, options=options, before_retry=self._renew)
             return await self._ask(model, request, listener)
         except BaseException:
@@ -75,17 +78,6 @@ class Meter:
             raise
         await self._settle(reply.usage, is_complete=True)
         return reply
-
-    async def _charge_lost(self) -> None:
-        """Charge in full the calls of the run that nothing will settle: their process has died."""
-        held = self.held
-        if not (held.claimed or held.unrecorded.has_lost_call):
-            return
-        store = self.services.store
-        for lost in await self.services.retry(lambda: store.reservations(held.run), math.inf):
-            log.warning("model_call_charged_in_full", budget=lost.budget, tokens=lost.amount.tokens)
-            await self._write_cost(lost, lost.amount)
-        held.unrecorded.has_lost_call = False
 
     # --- reserving --------------------------------------------------------------------------------
 
@@ -107,7 +99,7 @@ class Meter:
                 break
             cap = cap if room is None else min(cap, room)
         needed = highest_cost(input_tokens, least, self.price)
-        raise budget_error(budget, needed, services.budgets.now_us)
+        raise budget_error(budget, needed, used, services.budgets.now_us)
 
     async def _reserve_amount(self) -> tuple[Budget, Used] | None:
         """Reserve the amount in every budget, or in none; return the budget without room for it.
@@ -165,14 +157,23 @@ class Meter:
 
     async def _release(self, cost: Amount = NOTHING) -> None:
         while self.reserved:
-            await self._write_cost(self.reserved[-1], cost)
+            await _write_cost(self.services, self.reserved[-1], cost)
             self.reserved.pop()
 
-    async def _write_cost(self, reservation: Reservation, cost: Amount) -> None:
-        services = self.services
-        await services.retry(
-            lambda: run_uninterrupted(
-                services.store.settle(reservation, cost), services.exit_limit
-            ),
-            math.inf,
-        )
+
+async def charge_lost(services: Services, held: HeldRun) -> None:
+    """Charge in full the calls of the run that nothing will settle.
+
+    Their process has died, or they were cancelled.
+    """
+    for lost in await services.retry(lambda: services.store.reservations(held.run), math.inf):
+        log.warning("model_call_charged_in_full", budget=lost.budget, tokens=lost.amount.tokens)
+        await _write_cost(services, lost, lost.amount)
+    held.unrecorded.has_lost_call = False
+
+
+async def _write_cost(services: Services, reservation: Reservation, cost: Amount) -> None:
+    await services.retry(
+        lambda: run_uninterrupted(services.store.settle(reservation, cost), services.exit_limit),
+        math.inf,
+    )

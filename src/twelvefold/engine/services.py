@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from msgspec import structs
 
+from twelvefold.backoff import Backoff
 from twelvefold.core import (
     DEFAULT_MODEL,
     DEFAULT_OPTIONS,
@@ -58,6 +59,7 @@ _COPIES = 2
 _ENTRY_BYTES = 1024
 """What an entry takes as Python objects, beside its text."""
 _NO_PROFILE = ModelProfile()
+_SETTLEMENT = Backoff(first_s=0.1, longest_s=2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ class Timings:
     `cancel_poll_s`: how often a process checks whether another one has ended a cancelled run.
     `delta_s`: how long text of a reply is collected before it is written; the first piece is
     written at once. `delta_retry_s`: the pause after a piece could not be written.
-    `renewals_per_lease` is a count.
+    `renewals_per_lease` is a count. `settlement_s`: how long a model call waits, with the pauses of
+    `settlement`, for others to settle what they have reserved of a budget.
     """
 
     retry: RetryPolicy = DEFAULT_RETRY_POLICY
@@ -77,6 +80,8 @@ class Timings:
     delta_s: float = 0.05
     delta_retry_s: float = 1.0
     renewals_per_lease: float = 3.0
+    settlement_s: float = 60.0
+    settlement: Backoff = _SETTLEMENT
 
 
 class ThreadCache:

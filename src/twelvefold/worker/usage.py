@@ -1,5 +1,7 @@
 """Adds runs that ended to the sums of usage, off the path of the runs themselves.
 
+It also charges the budgets for model calls of these runs that their processes have not settled.
+
 Any worker may do it; each run is counted once. A run is in the sums within `COUNT_S` and the time
 of one batch while a worker runs; without one, when the next worker starts or at the next prune.
 """
@@ -39,6 +41,7 @@ class UsageCounter:
         try:
             if self._price is None:
                 self._price = await find_prices(self._services)
+            await self._services.store.charge_lost()
             return await self._services.store.count_usage(self._price)
         except ServiceFault as error:
             log.warning("usage_not_counted", error=error)

@@ -44,13 +44,20 @@ async def first_call(stage: Stage) -> int:
     return input_bound(stage.requests.pop()) + CAP
 
 
-async def reserve_for_another(stage: Stage, budget: Budget, tokens: int) -> None:
-    """Reserve tokens for the model call of another run."""
+async def reserve_for_another(stage: Stage, budget: Budget, tokens: int) -> Reservation:
+    """Reserve tokens for the model call of another run; return the reservation."""
     store = stage.process().store
     now_us, _ = await store.budgets()
     other, began_us = RunId(ThreadId("9" * 44), 1), budget.period(now_us).began_us
     call = Reservation(other, 1, "other", budget.id, began_us, Amount(tokens))
     assert await store.reserve(budget, call) is None
+    return call
+
+
+async def spend_for_another(stage: Stage, budget: Budget, tokens: int) -> None:
+    """Charge the budget for the model call of another run."""
+    call = await reserve_for_another(stage, budget, tokens)
+    assert await stage.process().store.settle(call, call.amount)
 
 
 async def set_budget(stage: Stage, budget: Budget) -> Budget:

@@ -20,6 +20,7 @@ from tests.engine.budgets.stories import (
     of_ann,
     reserve_for_another,
     set_budget,
+    spend_for_another,
     used_of,
     with_price,
 )
@@ -203,7 +204,7 @@ async def test_a_request_over_budget_is_refused_before_its_run_is_written(stage:
 
 async def test_the_error_of_a_budget_that_is_used_up_says_when_it_renews(stage: Stage) -> None:
     budget = await set_budget(stage, of_ann(await first_call(stage)))
-    await reserve_for_another(stage, budget, budget.tokens or 0)
+    await spend_for_another(stage, budget, budget.tokens or 0)
 
     with pytest.raises(InsufficientQuota, match=r"is used up; it renews at \S+T00:00:00\+00:00"):
         await drive_new(stage.process())
@@ -292,7 +293,7 @@ async def test_a_budget_that_was_removed_meanwhile_does_not_bind(stage: Stage) -
 async def waiting_run(stage: Stage) -> tuple[Outcome, Budget]:
     """Return a run that waits for a budget."""
     budget = await set_budget(stage, of_ann(await first_call(stage), policy="wait"))
-    await reserve_for_another(stage, budget, 100)
+    await spend_for_another(stage, budget, 100)
     return await drive_new(stage.process()), budget
 
 

@@ -11,9 +11,14 @@ from twelvefold.core.models import Fallback
 from twelvefold.core.ports import NullListener
 from twelvefold.core.ports.budgets import Amount, Budget, BudgetScope, Used
 from twelvefold.engine.commands import start_run
-from twelvefold.engine.commands.budgets import list_budgets, remove_budgets, set_budget
+from twelvefold.engine.commands.budgets import (
+    budget_state,
+    list_budgets,
+    remove_budgets,
+    set_budget,
+)
 from twelvefold.engine.drive import drive
-from twelvefold.errors import PriceUnknown, RequestError
+from twelvefold.errors import NotFound, PriceUnknown, RequestError
 
 PRICE = Price(1, 1, 1)
 
@@ -25,12 +30,39 @@ async def test_budgets_are_listed_with_what_was_spent(stage: Stage) -> None:
 
     await drive(services, await start_run(services, capped()), NullListener())
 
-    listed = await list_budgets(services)
+    listed, has_more = await list_budgets(services, limit=9)
+    assert not has_more
     assert [(one.budget.scope.principal, one.used) for one in listed] == [
         ("ann", Used(Amount(110))),
         ("bob", Used()),
     ]
     assert all(one.period == one.budget.period(one.period.began_us) for one in listed)
+
+
+async def test_budgets_are_listed_in_pages(stage: Stage) -> None:
+    services = stage.process()
+    for name in ("cleo", "ann", "bob"):
+        await set_budget(services, Budget(BudgetScope(principal=name), "day", 5))
+
+    first, has_more = await list_budgets(services, limit=2)
+    rest, ends = await list_budgets(services, limit=2, after=first[-1].budget.id)
+
+    names = [one.budget.scope.principal for one in (*first, *rest)]
+    assert (names, has_more, ends) == (["ann", "bob", "cleo"], True, False)
+    with pytest.raises(NotFound, match="no budget 'bud_9'"):
+        await list_budgets(services, limit=2, after="bud_9")
+
+
+async def test_one_budget_comes_with_what_was_spent(stage: Stage) -> None:
+    services = stage.process()
+    budget = Budget(ANN, "day", 5)
+    await set_budget(services, budget)
+
+    state = await budget_state(services, budget.id)
+
+    assert (state.budget, state.used) == (budget, Used())
+    with pytest.raises(NotFound, match="no budget 'bud_9'"):
+        await budget_state(services, "bud_9")
 
 
 async def test_the_budgets_of_a_scope_are_removed(stage: Stage) -> None:
@@ -39,7 +71,8 @@ async def test_the_budgets_of_a_scope_are_removed(stage: Stage) -> None:
         await set_budget(services, Budget(ANN, window, 5))
 
     await remove_budgets(services, ANN, ["month"])
-    assert [one.budget.window for one in await list_budgets(services)] == ["day"]
+    listed, _ = await list_budgets(services, limit=9)
+    assert [one.budget.window for one in listed] == ["day"]
 
     with pytest.raises(RequestError, match="principal:ann has no budget"):
         await remove_budgets(services, ANN, ["month"])

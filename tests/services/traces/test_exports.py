@@ -225,6 +225,29 @@ async def test_exports_of_deleted_runs_and_old_ones_are_given_up(
     assert traced.spans == []
 
 
+async def test_a_deleted_conversation_is_not_exported_later(
+    traced: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+    traced.status = 400
+    async with TestApp([hotel]) as app:
+        app.model.replies("Hello.")
+        run = RunId.parse((await app.run(hotel, "Hi")).id)
+        services = app.session.services
+        exporter = services.traces
+        assert isinstance(exporter, TraceExporter)
+        await asyncio.to_thread(exporter.sink.flush)
+        await services.store.delete_thread(run.thread)
+
+        traced.status = 200
+        await make_due(services)
+        await exporter.sweep()
+        await asyncio.to_thread(exporter.sink.flush)
+
+        assert await app.fetch_all("select * from trace_exports") == []
+    assert traced.spans == []
+
+
 async def test_an_export_that_cannot_be_read_does_not_hold_up_the_others(
     traced: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:

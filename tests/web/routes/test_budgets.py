@@ -91,6 +91,7 @@ async def test_a_run_that_waits_for_a_budget_is_in_progress(api: Served) -> None
     period = budget.period((await store.budgets())[0])
     call = Reservation(run, 99, "other", budget.id, period.began_us, Amount(room))
     await store.reserve(budget, call)
+    await store.settle(call, call.amount)
 
     answer = {"model": "shop", "input": "hi", "max_output_tokens": CAP, "background": True}
     response = (await api.post("/responses", answer)).json()

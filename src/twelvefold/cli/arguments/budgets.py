@@ -4,7 +4,7 @@ import argparse
 import re
 
 from twelvefold.cli import help_texts as texts
-from twelvefold.cli.arguments.common import add_json
+from twelvefold.cli.arguments.common import add_long_list
 from twelvefold.cli.subcommands import Commands, Parser
 
 
@@ -12,8 +12,8 @@ def add_budgets(parser: Parser) -> None:
     commands, budgets = Commands(parser), "twelvefold.cli.budgets"
     set_one = "set the budget of a scope, in place of an earlier one"
     commands.add("set", f"{budgets}:set_one", set_one, _add_budget, texts.BUDGETS_EPILOG)
-    list_all = "list all budgets and what was spent"
-    commands.add("list", f"{budgets}:list_all", list_all, add_json)
+    list_all = "list budgets and what was spent"
+    commands.add("list", f"{budgets}:list_all", list_all, add_long_list)
     commands.add("remove", f"{budgets}:remove", "remove a budget", _add_budget_to_remove)
 
 

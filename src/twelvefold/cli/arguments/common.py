@@ -15,6 +15,11 @@ def add_limit(command: Parser, default: int = 20) -> None:
     command.add_argument("--limit", type=parse_count, default=default, metavar="N", help=meaning)
 
 
+def add_long_list(command: Parser) -> None:
+    add_limit(command, 100)
+    add_json(command)
+
+
 def add_json(command: Parser, summary: str = "print one JSON object per line") -> None:
     command.add_argument("--json", action="store_true", dest="as_json", help=summary)
 

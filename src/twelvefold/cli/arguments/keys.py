@@ -3,7 +3,12 @@
 import argparse
 
 from twelvefold.cli import help_texts as texts
-from twelvefold.cli.arguments.common import add_json, parse_count, parse_duration, parse_name
+from twelvefold.cli.arguments.common import (
+    add_long_list,
+    parse_count,
+    parse_duration,
+    parse_name,
+)
 from twelvefold.cli.subcommands import Commands, Parser
 
 SCOPES = ("runs", "approve", "signal", "admin")
@@ -13,7 +18,7 @@ def add_keys(parser: Parser) -> None:
     commands, keys = Commands(parser), "twelvefold.cli.keys"
     create = "create a key and print it, once"
     commands.add("create", f"{keys}:create", create, _add_key, texts.KEYS_EPILOG)
-    commands.add("list", f"{keys}:list_keys", "list all keys without their secrets", add_json)
+    commands.add("list", f"{keys}:list_keys", "list keys without their secrets", add_long_list)
     rotate = "give a key a new secret and print it, once"
     commands.add("rotate", f"{keys}:rotate", rotate, _add_rotate)
     limit = "change the requests, runs and priority of a key"

@@ -170,3 +170,7 @@ class BudgetStore(Protocol):
     async def reservations(self, run: RunId) -> Sequence[Reservation]:
         """Return the reservations of a run that are not settled."""
         ...
+
+    async def charge_lost(self) -> int:
+        """Charge in full the calls of runs that are over, some at once; return how many."""
+        ...

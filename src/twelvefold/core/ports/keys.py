@@ -69,8 +69,19 @@ class KeyStore(Protocol):
         """Store a key. Raises DuplicateRow if a key that is not revoked has the name."""
         ...
 
-    async def keys(self) -> list[ApiKey]:
-        """Return all keys, including revoked ones, oldest first."""
+    async def has_keys(self) -> bool:
+        """Return whether there is a key, also a revoked one."""
+        ...
+
+    async def keys(self, *, limit: int, after: str = "") -> list[ApiKey]:
+        """Return keys, including revoked ones, newest first; those after the key with an id.
+
+        Raises NotFound if there is no key `after`.
+        """
+        ...
+
+    async def named_key(self, name: str) -> ApiKey:
+        """Return the key with this name or id that is not revoked. Raises NotFound."""
         ...
 
     async def find_key(self, sha256: str) -> FoundKey | None:

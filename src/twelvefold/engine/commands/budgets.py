@@ -1,14 +1,14 @@
 """Set, list and remove budgets, for the command line and for operators over HTTP."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from twelvefold.core import DEFAULT_OPTIONS, RequestOptions, Workflow, models_of
 from twelvefold.core.ports.budgets import Budget, BudgetScope, Period, Used
 from twelvefold.engine.budgets import unknown_price
 from twelvefold.engine.services import Services
-from twelvefold.errors import PriceUnknown, RequestError
+from twelvefold.errors import NotFound, PriceUnknown, RequestError
 
 MAX_LIMIT = 10**15
 """The highest limit, in tokens and in micro-dollars; sums of it are far from 64 bits."""
@@ -59,9 +59,34 @@ def _models_in(workflows: Iterable[Workflow]) -> list[str]:
     return [*dict.fromkeys(names)]
 
 
-async def list_budgets(services: Services) -> list[BudgetState]:
-    """Return all budgets by scope, with what was spent in their current periods."""
+async def list_budgets(
+    services: Services, *, limit: int, after: str = ""
+) -> tuple[list[BudgetState], bool]:
+    """Return budgets by scope, those after the budget with an id, and whether there are more.
+
+    Each comes with what was spent in its current period. Raises NotFound if there is no budget
+    `after`.
+    """
     now_us, budgets = await services.retry(services.store.budgets)
+    ids = [one.id for one in budgets]
+    if after and after not in ids:
+        raise NotFound(f"no budget {after!r}")
+    start = ids.index(after) + 1 if after else 0
+    states = await _states_of(services, budgets[start : start + limit], now_us)
+    return states, len(budgets) > start + limit
+
+
+async def budget_state(services: Services, id: str) -> BudgetState:
+    """Return one budget with what was spent in its current period. Raises NotFound."""
+    now_us, budgets = await services.retry(services.store.budgets)
+    for state in await _states_of(services, [one for one in budgets if one.id == id], now_us):
+        return state
+    raise NotFound(f"no budget {id!r}")
+
+
+async def _states_of(
+    services: Services, budgets: Sequence[Budget], now_us: int
+) -> list[BudgetState]:
     periods = [one.period(now_us) for one in budgets]
     keys = [(one.id, at.began_us) for one, at in zip(budgets, periods, strict=True)]
     used = await services.retry(lambda: services.store.used(keys))

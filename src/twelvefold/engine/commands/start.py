@@ -180,12 +180,12 @@ async def _check_budgets(services: Services, request: RunRequest, workflow: Work
     """Raise InsufficientQuota or PriceUnknown if a budget that covers the run refuses it."""
     principal = request.principal
     spender = Spender(principal.id, principal.key_id, (workflow.name,))
-    if budgets := await services.budgets.covering(spender):
+    if await services.budgets.covering(spender):
         from twelvefold.engine.budget_errors import check_budgets
 
         names = models_of(workflow.model, request.options)
         cap = request.options.max_output_tokens
-        await check_budgets(services, budgets, names, request.items, cap)
+        await check_budgets(services, spender, names, request.items, cap)
 
 
 async def _with_key(services: Services, request: RunRequest, started: RunStarted) -> RunStarted:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
-HEAD = "0012"
+HEAD = "0013"
 """The newest revision; a process refuses to work on a database at an older one."""
 SERVES = "0003"
 """The oldest revision whose releases can work on a database at `HEAD`.

@@ -207,6 +207,7 @@ class TraceExporter:
     async def _export(self, export: TraceExport) -> None:
         run, position = export.run, export.position
         try:
+            await self._store.thread(run.thread)
             record = await self._store.load(run.thread)
         except NotFound:  # it was deleted
             await self._store.remove_trace_exports([export])

@@ -99,7 +99,7 @@ class Authenticator:
 
         Raises SettingsError if an open server could be reached from elsewhere.
         """
-        if await store.keys():
+        if await store.has_keys():
             return cls(store, is_open=False)
         if not is_loopback(settings.host):
             raise SettingsError(
@@ -140,7 +140,7 @@ class Authenticator:
         """Return whether there is no key yet. Any process may create the first one."""
         if self._is_open and self._must_check(headers):
             self._checked_at = self._clock()
-            if await self._store.keys():
+            if await self._store.has_keys():
                 self._is_open = False
                 log.info("closed_without_key")
         return self._is_open

@@ -32,6 +32,8 @@ from twelvefold.errors import (
 CONVERSATION_TOO_LARGE = "conversation_too_large"
 INSUFFICIENT_QUOTA = "insufficient_quota"
 """The code of a budget without room, also as the reason of a run's end."""
+RESERVED_RETRY_S = 10
+"""When to retry if model calls in progress have reserved the rest of a budget."""
 _TYPES = {403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -148,7 +150,8 @@ def _request_error(error: RequestError) -> ApiError:
     """Return the response to a request that is invalid, or that a budget refuses."""
     match error:
         case InsufficientQuota():
-            return insufficient_quota(str(error), error.renews_in_s)
+            wait_s = RESERVED_RETRY_S if error.is_reserved else error.renews_in_s
+            return insufficient_quota(str(error), wait_s)
         case PriceUnknown():
             return ApiError(400, str(error), code="price_unknown")
         case _:

@@ -1,16 +1,22 @@
 """Budgets and what was spent of them: reservations, settlements, and the runs that wait."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
 
+from tests.builders import finished
 from tests.services.store.builders import append, leased, rows
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Store, WaitCondition
 from twelvefold.core.ports.budgets import NOTHING, Amount, Budget, BudgetScope, Reservation, Used
 from twelvefold.engine.retry import retry_unavailable
 from twelvefold.errors import NotFound, StoreUnavailable
+from twelvefold.services.store.connection import Connection
+from twelvefold.services.store.sql import budgets
+from twelvefold.services.store.sql.base import MAX_LIST
+from twelvefold.services.store.sql.store import SQLStore
 
 ANN = Budget(BudgetScope(principal="ann"), "day", tokens=1_000, micro_usd=500)
 SUPPORT = Budget(BudgetScope(workflow="support"), "month", policy="wait", micro_usd=90)
@@ -144,6 +150,23 @@ async def test_concurrent_calls_do_not_pass_the_limit(store: Store, rival: Store
     assert (await used(store)).total == Amount(900, 6)
 
 
+async def test_calls_of_runs_that_are_over_are_charged_in_full(store: Store) -> None:
+    now_us, _ = await store.budgets()
+    over, active = [await leased(store) for _ in range(2)]
+    began_us = ANN.period(now_us).began_us
+    for lease in (over, active):
+        call = Reservation(lease.run, 2, "a-1", ANN.id, began_us, Amount(200, 5))
+        assert await store.reserve(ANN, call) is None
+    await append(store, over, 1, finished(), status="cancelled")
+
+    counts = [await store.charge_lost() for _ in range(2)]
+
+    assert counts == [1, 0]
+    key = (ANN.id, began_us)
+    assert (await store.used([key]))[key] == Used(Amount(200, 5), Amount(200, 5))
+    assert len(await store.reservations(active.run)) == 1
+
+
 # --- runs that wait -----------------------------------------------------------------------------
 
 
@@ -171,6 +194,31 @@ async def test_runs_that_wait_for_a_budget_look_again_when_it_changes(
     await (store.set_budget(ANN) if change == "set" else store.remove_budget(ANN.id))
 
     assert await due(store) == [run]
+
+
+async def test_many_runs_that_wait_for_a_budget_are_woken_in_batches(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgets, "MAX_WOKEN", MAX_LIST + 20)
+    assert isinstance(store, SQLStore)
+    now_us, _ = await store.budgets()
+    number, renews_us = MAX_LIST + 30, ANN.period(now_us).renews_us
+    for _ in range(number):
+        lease = await leased(store)
+        await append(store, lease, 1, status="waiting", wait=WaitCondition(renews_us))
+    transactions, begin = 0, store._transaction
+
+    def count() -> AbstractAsyncContextManager[Connection]:
+        nonlocal transactions
+        transactions += 1
+        return begin()
+
+    monkeypatch.setattr(store, "_transaction", count)
+    await store.set_budget(ANN)
+
+    work = await store.waiting_work(workflows=["academy"], limit=1)
+    assert len(work.runs) == number
+    assert transactions < 10
 
 
 async def test_a_removal_that_fails_before_runs_look_again_can_be_repeated(

@@ -28,7 +28,7 @@ async def test_a_revoked_key_is_listed_but_not_found(store: Store) -> None:
 
     assert await store.find_key(key(1).sha256) is None
     assert await store.find_key(key(2).sha256) == (key(2, "two"), None)
-    one, two = await store.keys()
+    two, one = await store.keys(limit=9)
     assert two == key(2, "two")
     assert one.revoked_at_us is not None
     assert one == key(1, "one", revoked_at_us=one.revoked_at_us)
@@ -37,11 +37,11 @@ async def test_a_revoked_key_is_listed_but_not_found(store: Store) -> None:
 async def test_a_key_is_revoked_once(store: Store) -> None:
     await store.add_key(key())
     await store.revoke_key("key_1")
-    (before,) = await store.keys()
+    (before,) = await store.keys(limit=9)
 
     await store.revoke_key("key_1")
 
-    assert await store.keys() == [before]
+    assert await store.keys(limit=9) == [before]
 
 
 async def test_a_missing_key_cannot_be_revoked(store: Store) -> None:
@@ -59,27 +59,27 @@ async def test_a_name_belongs_to_one_key_until_that_is_revoked(store: Store) -> 
     await store.revoke_key("key_2")
     await store.add_key(key(3))
 
-    assert [one.id for one in await store.keys()] == ["key_1", "key_2", "key_3"]
+    assert [one.id for one in await store.keys(limit=9)] == ["key_3", "key_2", "key_1"]
 
 
 async def test_names_differ_by_case(store: Store) -> None:
     await store.add_key(key(1, "shop"))
     await store.add_key(key(2, "Shop"))
 
-    assert len(await store.keys()) == 2
+    assert len(await store.keys(limit=9)) == 2
 
 
 async def test_a_key_without_scopes_has_none(store: Store) -> None:
     await store.add_key(ApiKey("k", "n", "p", (), "0" * 64, 1))
 
-    assert (await store.keys())[0].scopes == ()
+    assert (await store.keys(limit=9))[0].scopes == ()
 
 
 async def test_a_key_keeps_its_limits(store: Store) -> None:
     limited = replace(key(), expires_at_us=2**52, workflows=("shop", "é"), tools=())
     await store.add_key(limited)
 
-    assert await store.keys() == [limited]
+    assert await store.keys(limit=9) == [limited]
 
 
 async def test_an_expired_key_is_found_with_the_time_since(store: Store) -> None:
@@ -111,7 +111,7 @@ async def test_a_second_rotation_ends_the_first_secret(store: Store) -> None:
         await store.rotate_key("key_1", secret * 64, overlap_us=60_000_000, expires_at_us=None)
 
     assert await store.find_key(key().sha256) is None
-    assert [one.old_sha256 for one in await store.keys()] == ["e" * 64]
+    assert [one.old_sha256 for one in await store.keys(limit=9)] == ["e" * 64]
 
 
 async def test_a_revoked_key_loses_both_secrets_and_is_not_rotated(store: Store) -> None:
@@ -130,6 +130,33 @@ async def test_the_last_use_is_recorded(store: Store) -> None:
     await store.touch_key("key_1")
     await store.touch_key("key_9")
 
-    (one,) = await store.keys()
+    (one,) = await store.keys(limit=9)
     assert one.last_used_at_us is not None
     assert one.last_used_at_us > one.created_at_us
+
+
+async def test_keys_are_listed_in_pages(store: Store) -> None:
+    assert not await store.has_keys()
+    for number in (2, 1, 3, 4):
+        await store.add_key(replace(key(number, f"k{number}"), created_at_us=number // 3))
+    await store.revoke_key("key_4")
+
+    first = await store.keys(limit=3)
+    rest = await store.keys(limit=3, after=first[-1].id)
+
+    assert [one.id for one in (*first, *rest)] == ["key_4", "key_3", "key_2", "key_1"]
+    assert await store.has_keys()
+    with pytest.raises(NotFound, match="no key 'key_9'"):
+        await store.keys(limit=3, after="key_9")
+
+
+@pytest.mark.parametrize("name", ["Grüße", "key_2"])
+async def test_a_key_is_found_by_its_name_and_by_its_id(store: Store, name: str) -> None:
+    await store.add_key(key(1, "Grüße"))
+    await store.revoke_key("key_1")
+    await store.add_key(key(2, "Grüße"))
+
+    assert await store.named_key(name) == key(2, "Grüße")
+    for missing in ("key_1", "grüße", f"{name} ", "", "Gr"):
+        with pytest.raises(NotFound, match="no key"):
+            await store.named_key(missing)

@@ -182,6 +182,28 @@ async def test_deleted_runs_are_not_found(store: Store) -> None:
     assert await found(store) == []
 
 
+async def test_a_run_of_a_deleted_conversation_is_found_without_its_error(store: Store) -> None:
+    run, other = [await start(store, FAILED) for _ in range(2)]
+    await store.delete_thread(run.thread)
+
+    runs = (await store.find_runs(RunFilter(), limit=2)).runs
+
+    errors = {one.record.run: one.record.error for one in runs}
+    assert errors == {run: "", other: FAILED["error"]}
+    assert (await store.operated_run(run)).record.error == ""
+    assert await found(store, error="printer") == [other]
+
+
+async def test_a_deleted_conversation_asks_nobody(store: Store) -> None:
+    lease = await leased(store)
+    await append(store, lease, 1, called("enrol"), approval_asked(), status="waiting")
+    await store.delete_thread(lease.run.thread)
+    async with store.write() as tx:  # as a step that was under way
+        await tx.execute("UPDATE runs SET status = 'waiting'")
+
+    assert await found(store, asks=True) == []
+
+
 async def test_a_page_after_a_run_that_does_not_exist_is_an_error(store: Store) -> None:
     with pytest.raises(NotFound):
         await found(store, after=RunId(new_thread(), 1))

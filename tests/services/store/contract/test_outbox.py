@@ -1,16 +1,17 @@
 """Messages of the outbox, claimed by one sender at a time, on every database."""
 
 import asyncio
+from typing import Literal
 
 import pytest
 
 from tests.builders import finished
 from tests.services.store.builders import FAR_US, LONG_S, leased, rows
 from tests.services.store.mysql.server_reads import Reads
-from twelvefold.core.ports import Append, OutboxMessage, Store
+from twelvefold.core.ports import Append, MessageState, OutboxMessage, Store
 from twelvefold.errors import Conflict, NotFound
 from twelvefold.observe.trace_context import TRACEPARENT
-from twelvefold.services.store.sql.outbox import BATCH_SIZE
+from twelvefold.services.store.sql.outbox import BATCH_SIZE, NOT_SHOWN
 from twelvefold.worker.outbox import mail_of
 
 SHORT_S = 0.05
@@ -267,7 +268,7 @@ async def test_a_list_of_messages_does_not_read_the_whole_outbox(
         )
 
     for state in (None, "waiting", "sent", "dead"):
-        found, read = await reads.of(reads.store.messages(limit=10, state=state))  # type: ignore[arg-type]
+        found, read = await reads.of(reads.store.messages(limit=10, state=state))
 
         assert len(found) == 10
         assert read < 200
@@ -328,3 +329,28 @@ async def test_a_dead_message_is_pruned_with_its_thread(store: Store) -> None:
 
     assert await store.prune(before_us=FAR_US) == 1
     assert await rows(store, "SELECT id FROM outbox") == []
+
+
+@pytest.mark.parametrize("state", ["waiting", "sent", "dead"])
+async def test_lists_have_no_text_of_a_deleted_conversation(
+    store: Store, state: Literal["waiting", "sent", "dead"]
+) -> None:
+    lease = await leased(store)
+    async with store.append(Append(lease, 1, 1, "completed")) as tx:
+        await tx.send_mail("ann@example.org", "Hi", "Welcome")
+        await tx.record([finished()])
+    (message,) = await store.due_messages(1)
+    if state == "sent":
+        await store.message_sent(message)
+    else:
+        await store.claim_message(message, LONG_S)
+        await store.message_failed(message, "550 ann", None if state == "dead" else LONG_S)
+    await store.delete_thread(lease.run.thread)
+
+    (listed,) = await store.messages(limit=1, state=state)
+
+    expected = "" if state == "sent" else NOT_SHOWN
+    assert (listed.id, listed.body, listed.error) == (message.id, {}, expected)
+    assert await store.find_message(message.id) == listed
+    by_operator: MessageState = "failed" if state == "waiting" else state
+    assert await store.find_messages(by_operator, limit=1) == [listed]

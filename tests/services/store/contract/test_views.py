@@ -71,6 +71,23 @@ async def test_a_run_is_a_row(store: Store) -> None:
     assert columns_of(queued, *tokens, "seconds") == [0, 0, 0, 0, None]
 
 
+@pytest.mark.parametrize("deleted", ["run", "conversation"])
+async def test_a_deleted_run_has_no_text(store: Store, deleted: str) -> None:
+    lease = await replied(store)
+    answer = ApprovalAnswered(FIRST, False, "ann", "too expensive")
+    await append(store, lease, 2, answer, RunFinished("failed"), status="failed", error="it broke")
+    before = [*await view(store, "runs"), *await view(store, "approvals")]
+    if deleted == "run":
+        await store.delete_run(lease.run)
+    else:
+        await store.delete_thread(lease.run.thread)
+
+    [run], [approval] = await view(store, "runs"), await view(store, "approvals")
+
+    assert run["error"] == approval["reason"] == ""
+    assert [run | {"error": "it broke"}, approval | {"reason": "too expensive"}] == before
+
+
 async def test_a_run_of_an_older_release_has_the_workflow_of_its_thread(store: Store) -> None:
     await leased(store)
     async with store.write() as tx:

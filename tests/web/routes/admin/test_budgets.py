@@ -7,9 +7,7 @@ import pytest
 
 from tests.web.routes.admin.conftest import Site
 from tests.web.serving import Json
-from twelvefold.engine import Services
-from twelvefold.engine.commands.budgets import BudgetState
-from twelvefold.web.routes.admin import budgets
+from twelvefold.core.ports.budgets import Budget
 
 
 async def put(site: Site, **body: Any) -> Json:
@@ -57,10 +55,14 @@ async def test_a_budget_is_set_replaced_listed_and_removed(site: Site) -> None:
 async def test_a_budget_that_another_operator_removes_meanwhile_is_not_found(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def none_left(services: Services) -> list[BudgetState]:
-        return []
+    store = site.ops.web.services.store
+    set_one = store.set_budget
 
-    monkeypatch.setattr(budgets, "list_budgets", none_left)
+    async def set_and_remove(budget: Budget) -> None:
+        await set_one(budget)
+        await store.remove_budget(budget.id)
+
+    monkeypatch.setattr(store, "set_budget", set_and_remove)
     answer = await site.ops.http.put("/v1/admin/budgets", json={"tokens": 100_000})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
@@ -108,3 +110,17 @@ async def test_an_invalid_budget_is_refused(
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["code"]) == (400, param, code)
     assert await listed(site) == []
+
+
+async def test_budgets_are_listed_in_pages(site: Site) -> None:
+    for name in ("cleo", "ann", "bob"):
+        await put(site, principal=name, tokens=5)
+
+    first = (await site.ops.get("/admin/budgets", limit=2)).json()
+    rest = (await site.ops.get("/admin/budgets", limit=2, after=first["last_id"])).json()
+
+    names = [one["principal"] for page in (first, rest) for one in page["data"]]
+    assert names == ["ann", "bob", "cleo"]
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+    answer = await site.ops.get("/admin/budgets", after="bud_9")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "after")

@@ -56,6 +56,8 @@ async def test_keys_are_listed_by_page(site: Site) -> None:
 
     ids = [one["id"] for page in (first, rest) for one in page["data"]]
     assert (ids, first["has_more"], rest["has_more"]) == (["key-3", "key-2", "key-1"], True, False)
+    answer = await site.ops.get("/admin/keys", after="key-9")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "after")
 
 
 async def test_a_rotated_key_has_two_secrets_until_the_overlap_ends(site: Site) -> None:

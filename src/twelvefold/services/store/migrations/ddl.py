@@ -81,14 +81,16 @@ def create_tables(tables: Iterable[str], indexes: Indexes) -> None:
                 op.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {table} ({columns})")
 
 
-def alter_mysql(table: str, column: str, changes: str, *, adds: bool) -> None:
+def alter_mysql(table: str, column: str, changes: str, *, adds: bool, index: str = "") -> None:
     """Run one ALTER TABLE, which is atomic, unless `column` shows that it was run already.
 
-    In plain SQL, so that a DBA can run it too: only MariaDB has ADD COLUMN IF NOT EXISTS.
+    With `index` it is a column of this index. In plain SQL, so that a DBA can run it too: only
+    MariaDB has ADD COLUMN IF NOT EXISTS.
     """
     column_count = (
-        "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() "  # noqa: S608 - constants of this package
-        f"AND table_name = '{table}' AND column_name = '{column}'"
+        f"SELECT COUNT(*) FROM information_schema.{'statistics' if index else 'columns'} "  # noqa: S608 - constants of this package
+        f"WHERE table_schema = DATABASE() AND table_name = '{table}' AND column_name = '{column}'"
+        + (f" AND index_name = '{index}'" if index else "")
     )
     change = f"'ALTER TABLE {table} {changes}'"
     chosen = f"IF(({column_count}) = {int(not adds)}, {change}, 'DO 0')"

@@ -64,8 +64,15 @@ UPDATE budget_periods SET reserved_tokens = reserved_tokens - :tokens,
  WHERE budget_id = :budget AND began_at = :began
 
 -- reservations: those of a run that are not settled
-SELECT position, attempt, budget_id, began_at, tokens, micro_usd FROM budget_reservations
+SELECT thread_id, ordinal, position, attempt, budget_id, began_at, tokens, micro_usd
+  FROM budget_reservations
  WHERE thread_id = :thread AND ordinal = :ordinal
+
+-- lost_reservations: of runs that are over, whose process has not settled them
+SELECT b.thread_id, b.ordinal, b.position, b.attempt, b.budget_id, b.began_at, b.tokens, b.micro_usd
+  FROM budget_reservations b
+  {straight_join} runs r ON r.thread_id = b.thread_id AND r.ordinal = b.ordinal
+ WHERE r.finished_at IS NOT NULL LIMIT :limit
 
 -- delete_old_reservations: of periods that ended: a month is at most 31 days long
 DELETE FROM budget_reservations WHERE began_at < :before_us - 2678400000000 {at_most}

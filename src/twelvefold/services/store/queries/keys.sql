@@ -8,13 +8,27 @@ INSERT INTO api_keys
 VALUES (:id, :name, :principal, :scopes, :sha256, :created_at, 1, NULL, :expires_at, :workflows, :tools,
         :rate_per_minute, :max_runs, :priority)
 
--- keys: oldest first
+-- keys: newest first, those after a key; revoked ones too
 SELECT id, name, principal, scopes, sha256, created_at, revoked_at, expires_at, last_used_at, old_sha256,
        old_until, workflows, tools, rate_per_minute, max_runs, priority
-  FROM api_keys ORDER BY created_at, id
+  FROM api_keys
+ WHERE created_at <= :created_at AND NOT (created_at = :created_at AND id >= :id)
+ ORDER BY created_at DESC, id DESC LIMIT :limit
+
+-- any_key: 0 rows mean that there is none
+SELECT id FROM api_keys LIMIT 1
+
+-- named_key: by its name or its id; 0 rows mean that none that is not revoked has it
+SELECT id, name, principal, scopes, sha256, created_at, revoked_at, expires_at, last_used_at, old_sha256,
+       old_until, workflows, tools, rate_per_minute, max_runs, priority
+  FROM api_keys WHERE name = :name AND valid = 1
+UNION ALL
+SELECT id, name, principal, scopes, sha256, created_at, revoked_at, expires_at, last_used_at, old_sha256,
+       old_until, workflows, tools, rate_per_minute, max_runs, priority
+  FROM api_keys WHERE id = :id AND valid = 1
 
 -- key: 0 rows mean that it does not exist
-SELECT id, max_runs FROM api_keys WHERE id = :id
+SELECT id, created_at, max_runs FROM api_keys WHERE id = :id
 
 -- find_key: 0 rows mean that it does not exist or was revoked. The hash may be that of the secret before the
 -- last rotation

@@ -4,9 +4,11 @@
 -- :scan rows of one index, and from conditions on those rows. Rows of releases before 0005 have no workflow and
 -- no principal: conditions on these do not find them.
 
--- found_runs: the rows of a page, also those of deleted runs
+-- found_runs: the rows of a page, also those of deleted runs; without the errors of deleted conversations,
+-- which are text of these
 SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, r.`usage`,
-       r.error, r.created_at, r.finished_at, r.cancel_asked, r.background, r.deleted_at, r.attempts,
+       CASE WHEN t.deleted_at IS NULL THEN r.error ELSE '' END AS error, r.created_at, r.finished_at,
+       r.cancel_asked, r.background, r.deleted_at, r.attempts,
        t.size AS thread_size, t.parent_thread, t.parent_run,
        r.lease_until > {now_us} AS leased,
        COALESCE(r.finished_at, (SELECT e.at_us FROM events e
@@ -18,11 +20,13 @@ SELECT r.thread_id, r.ordinal, r.status, t.principal, t.workflow, r.release_id, 
   {straight_join} threads t ON t.id = found.thread_id
  ORDER BY :found_order
 
--- join_errors: the rows with the errors, for a condition on them
+-- join_errors: the rows with the errors, for a condition on them, without those of deleted conversations
 {straight_join} runs e ON e.thread_id = k.thread_id AND e.ordinal = k.ordinal
+{straight_join} threads d ON d.id = k.thread_id AND d.deleted_at IS NULL
 
--- has_asked: a condition: the run has entries that ask a person
-EXISTS (SELECT 1 FROM events a
+-- has_asked: a condition: the run has entries that ask a person, and its conversation was not deleted
+EXISTS (SELECT 1 FROM threads d WHERE d.id = k.thread_id AND d.deleted_at IS NULL)
+AND EXISTS (SELECT 1 FROM events a
          WHERE a.thread_id = k.thread_id AND a.run = k.ordinal
            AND (a.type IN ('ApprovalAsked', 'OutcomeUnknown')
                 OR (a.type = 'WaitStarted' AND a.body LIKE '%"question":"%')))
@@ -73,29 +77,38 @@ SELECT r.thread_id, r.ordinal, r.created_at, r.status, r.workflow, r.principal
 
 -- unsent_messages: by the time of their next attempt, the last one first; with :failed those with an error. Reads
 -- at most :scan rows of the index outbox_waiting
-SELECT o.id, o.thread_id, o.kind, o.body, o.attempts, o.due_at, o.sent_at, o.dead_at, o.error
+SELECT o.id, o.thread_id, o.kind, o.body, o.attempts, o.due_at, o.sent_at, o.dead_at, o.error,
+       t.deleted_at AS thread_deleted_at
   FROM (SELECT id FROM outbox
          WHERE sent_at IS NULL AND dead_at IS NULL AND due_at <= :due
            AND NOT (due_at = :due AND id >= :id)
          ORDER BY due_at DESC, id DESC LIMIT :scan) k
   {straight_join} outbox o ON o.id = k.id
+  LEFT JOIN threads t ON t.id = o.thread_id
  WHERE (CASE WHEN o.error IS NULL THEN 0 ELSE 1 END) = :failed
  ORDER BY o.due_at DESC, o.id DESC LIMIT :limit
 
 -- dead_messages_after: the last one to die first
-SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox
- WHERE sent_at IS NULL AND dead_at <= :dead
-   AND NOT (dead_at = :dead AND (due_at > :due OR (due_at = :due AND id >= :id)))
- ORDER BY dead_at DESC, due_at DESC, id DESC LIMIT :limit
+SELECT o.id, o.thread_id, o.kind, o.body, o.attempts, o.due_at, o.sent_at, o.dead_at, o.error,
+       t.deleted_at AS thread_deleted_at
+  FROM outbox o LEFT JOIN threads t ON t.id = o.thread_id
+ WHERE o.sent_at IS NULL AND o.dead_at <= :dead
+   AND NOT (o.dead_at = :dead AND (o.due_at > :due OR (o.due_at = :due AND o.id >= :id)))
+ ORDER BY o.dead_at DESC, o.due_at DESC, o.id DESC LIMIT :limit
 
 -- sent_messages_after: the last one first
-SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox
- WHERE sent_at <= :sent AND dead_at IS NULL
-   AND NOT (sent_at = :sent AND (due_at > :due OR (due_at = :due AND id >= :id)))
- ORDER BY sent_at DESC, dead_at DESC, due_at DESC, id DESC LIMIT :limit
+SELECT o.id, o.thread_id, o.kind, o.body, o.attempts, o.due_at, o.sent_at, o.dead_at, o.error,
+       t.deleted_at AS thread_deleted_at
+  FROM outbox o LEFT JOIN threads t ON t.id = o.thread_id
+ WHERE o.sent_at <= :sent AND o.dead_at IS NULL
+   AND NOT (o.sent_at = :sent AND (o.due_at > :due OR (o.due_at = :due AND o.id >= :id)))
+ ORDER BY o.sent_at DESC, o.dead_at DESC, o.due_at DESC, o.id DESC LIMIT :limit
 
 -- whole_message: 0 rows mean that it does not exist
-SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error FROM outbox WHERE id = :id
+SELECT o.id, o.thread_id, o.kind, o.body, o.attempts, o.due_at, o.sent_at, o.dead_at, o.error,
+       t.deleted_at AS thread_deleted_at
+  FROM outbox o LEFT JOIN threads t ON t.id = o.thread_id
+ WHERE o.id = :id
 
 -- key_of_run: 0 rows mean that the run does not exist; a deleted run is found
 SELECT created_at FROM runs WHERE thread_id = :thread AND ordinal = :ordinal

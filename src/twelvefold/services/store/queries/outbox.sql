@@ -29,24 +29,26 @@ UPDATE outbox SET error = :error, due_at = {now_us} + :pause_us,
 
 -- messages: by the time of the last or next attempt, newest first. Each part reads at most :limit rows of
 -- the index outbox_waiting, backwards, however large the table is
-SELECT * FROM (
-  SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error
-    FROM outbox
-   WHERE :state IN ('', 'waiting') AND sent_at IS NULL AND dead_at IS NULL
-   ORDER BY due_at DESC, id DESC LIMIT :limit) waiting
-UNION ALL
-SELECT * FROM (
-  SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error
-    FROM outbox
-   WHERE :state IN ('', 'sent') AND sent_at IS NOT NULL
-   ORDER BY sent_at DESC, dead_at DESC, due_at DESC, id DESC LIMIT :limit) sent
-UNION ALL
-SELECT * FROM (
-  SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error
-    FROM outbox
-   WHERE :state IN ('', 'dead') AND sent_at IS NULL AND dead_at IS NOT NULL
-   ORDER BY dead_at DESC, due_at DESC, id DESC LIMIT :limit) dead
- ORDER BY due_at DESC, id DESC LIMIT :limit
+SELECT m.*, t.deleted_at AS thread_deleted_at FROM (
+  SELECT * FROM (
+    SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error
+      FROM outbox
+     WHERE :state IN ('', 'waiting') AND sent_at IS NULL AND dead_at IS NULL
+     ORDER BY due_at DESC, id DESC LIMIT :limit) waiting
+  UNION ALL
+  SELECT * FROM (
+    SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error
+      FROM outbox
+     WHERE :state IN ('', 'sent') AND sent_at IS NOT NULL
+     ORDER BY sent_at DESC, dead_at DESC, due_at DESC, id DESC LIMIT :limit) sent
+  UNION ALL
+  SELECT * FROM (
+    SELECT id, thread_id, kind, body, attempts, due_at, sent_at, dead_at, error
+      FROM outbox
+     WHERE :state IN ('', 'dead') AND sent_at IS NULL AND dead_at IS NOT NULL
+     ORDER BY dead_at DESC, due_at DESC, id DESC LIMIT :limit) dead
+) m LEFT JOIN threads t ON t.id = m.thread_id
+ ORDER BY m.due_at DESC, m.id DESC LIMIT :limit
 
 -- dead_messages: oldest first
 SELECT id FROM outbox WHERE sent_at IS NULL AND dead_at IS NOT NULL ORDER BY dead_at

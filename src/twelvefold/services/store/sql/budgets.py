@@ -12,6 +12,9 @@ from twelvefold.errors import DuplicateRow, NotFound
 from twelvefold.services.store.connection import own_statement
 from twelvefold.services.store.sql.base import MAX_LIST, Database, expand_list, in_batches, run_key
 
+MAX_WOKEN = 5_000
+"""Waiting runs that one statement finds: it reads all waiting runs of the index."""
+
 
 class _Full(Exception):
     """A period has no row yet, or no room: the transaction is rolled back."""
@@ -53,9 +56,14 @@ class Budgets(Database):
         """
         now_us, _ = await self.budgets()
         wake_at = budget.period(now_us).renews_us
-        while rows := await self._fetch("waiting_until", wake_at=wake_at, limit=MAX_LIST):
-            for row in rows:
-                await self.look_again(RunId(ThreadId(row["thread_id"]), row["ordinal"]), wake_at)
+        while rows := await self._fetch("waiting_until", wake_at=wake_at, limit=MAX_WOKEN):
+            # In one order, so that two that wake the same runs do not deadlock.
+            keys = sorted((row["thread_id"], row["ordinal"]) for row in rows)
+            for batch in in_batches(keys):
+                async with self._transaction() as db:
+                    for thread, ordinal in batch:
+                        values = {"thread": thread, "ordinal": ordinal, "wake_at": wake_at}
+                        db.defer(self._sql["wake_now"], values)
 
     async def look_again(self, run: RunId, renews_us: int) -> None:
         await self._execute("wake_now", wake_at=renews_us, **run_key(run))
@@ -116,17 +124,22 @@ class Budgets(Database):
 
     async def reservations(self, run: RunId) -> Sequence[Reservation]:
         rows = await self._fetch("reservations", **run_key(run))
-        return [
-            Reservation(
-                run,
-                row["position"],
-                row["attempt"],
-                row["budget_id"],
-                row["began_at"],
-                Amount(row["tokens"], row["micro_usd"]),
-            )
-            for row in rows
-        ]
+        return [_reservation(row) for row in rows]
+
+    async def charge_lost(self) -> int:
+        lost = [_reservation(row) for row in await self._fetch("lost_reservations", limit=MAX_LIST)]
+        return sum([await self.settle(one, one.amount) for one in lost])
+
+
+def _reservation(row: Row) -> Reservation:
+    return Reservation(
+        RunId(ThreadId(row["thread_id"]), row["ordinal"]),
+        row["position"],
+        row["attempt"],
+        row["budget_id"],
+        row["began_at"],
+        Amount(row["tokens"], row["micro_usd"]),
+    )
 
 
 def _values(reservation: Reservation) -> dict[str, Any]:

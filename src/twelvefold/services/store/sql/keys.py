@@ -6,6 +6,8 @@ from twelvefold.core import ApiKey, FoundKey, Row
 from twelvefold.errors import NotFound
 from twelvefold.services.store.sql.base import Database
 
+_FIRST_PAGE = {"created_at": 2**62, "id": "~"}
+
 
 class Keys(Database):
     """Implements `twelvefold.core.ports.KeyStore`."""
@@ -27,8 +29,25 @@ class Keys(Database):
             priority=key.priority,
         )
 
-    async def keys(self) -> list[ApiKey]:
-        return [_api_key(row) for row in await self._fetch("keys")]
+    async def has_keys(self) -> bool:
+        return bool(await self._fetch("any_key"))
+
+    async def keys(self, *, limit: int, after: str = "") -> list[ApiKey]:
+        start = _FIRST_PAGE
+        if after:
+            rows = await self._fetch("key", id=after)
+            if not rows:
+                raise NotFound(f"no key {after!r}")
+            start = {"created_at": rows[0]["created_at"], "id": after}
+        return [_api_key(row) for row in await self._fetch("keys", limit=limit, **start)]
+
+    async def named_key(self, name: str) -> ApiKey:
+        # The column of ids is ASCII: MySQL does not compare it with other text.
+        id = name if name.isascii() else ""
+        for row in await self._fetch("named_key", name=name, id=id):
+            if name in (row["id"], row["name"]):  # MySQL ignores spaces at the end
+                return _api_key(row)
+        raise NotFound(f"no key {name!r}")
 
     async def find_key(self, sha256: str) -> FoundKey | None:
         rows = await self._fetch("find_key", sha256=sha256)

@@ -21,7 +21,7 @@ from twelvefold.core import (
 )
 from twelvefold.errors import NotFound
 from twelvefold.services.store.sql.base import Database, run_key
-from twelvefold.services.store.sql.outbox import message_of
+from twelvefold.services.store.sql.outbox import listed_message
 from twelvefold.services.store.sql.runs import run_record
 
 SCAN_ROWS = 5_000
@@ -108,11 +108,11 @@ class Operations(Database):
             "limit": limit,
         }
         rows = await self._fetch(_MESSAGES[state], **values)
-        return [message_of(row) for row in rows]
+        return [listed_message(row) for row in rows]
 
     async def find_message(self, id: str) -> OutboxMessage:
         for row in await self._fetch("whole_message", id=id):
-            return message_of(row)
+            return listed_message(row)
         raise NotFound(f"no message {id!r}")
 
     async def _start(self, filter: RunFilter, after: RunId | None) -> dict[str, Any]:

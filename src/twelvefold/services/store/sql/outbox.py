@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from twelvefold.core import OutboxMessage, Row
 from twelvefold.errors import Conflict, NotFound
@@ -10,6 +11,8 @@ from twelvefold.services.store.sql.base import SECOND_US, Database, in_batches
 
 BATCH_SIZE = 100
 """Dead messages that one transaction makes due."""
+NOT_SHOWN = "not shown: the conversation was deleted"
+"""Replaces the error of a message of a deleted conversation."""
 _BODY = msgspec.json.Decoder(dict[str, Any])
 _UNREADABLE: dict[str, Any] = {}
 """Replaces a body that cannot be decoded: the sender rejects it and sends the other messages."""
@@ -48,7 +51,7 @@ class Outbox(Database):
         self, *, limit: int, state: Literal["waiting", "sent", "dead"] | None = None
     ) -> list[OutboxMessage]:
         rows = await self._fetch("messages", state=state or "", limit=limit)
-        return [message_of(row) for row in rows]
+        return [listed_message(row) for row in rows]
 
     async def retry_message(self, id: str) -> None:
         async with self._transaction() as db:
@@ -96,3 +99,11 @@ def message_of(row: Row) -> OutboxMessage:
         dead_at_us=row["dead_at"],
         error=row["error"] or "",
     )
+
+
+def listed_message(row: Row) -> OutboxMessage:
+    """Return the message of a row for a list: without the text of a deleted conversation."""
+    message = message_of(row)
+    if row["thread_deleted_at"] is None:
+        return message
+    return replace(message, body={}, error=NOT_SHOWN if message.error else "")

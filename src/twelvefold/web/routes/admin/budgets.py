@@ -5,12 +5,20 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from twelvefold.core.ports.budgets import Amount, Budget, BudgetScope
-from twelvefold.engine.commands.budgets import BudgetState, list_budgets, set_budget
+from twelvefold.engine.commands.budgets import (
+    BudgetState,
+    budget_state,
+    list_budgets,
+    set_budget,
+)
 from twelvefold.errors import NotFound
 from twelvefold.web.http import (
+    abbreviate,
     check_list_parameters,
     json_response,
     list_object,
+    parse_page,
+    raise_invalid,
     require_admin,
 )
 from twelvefold.web.runs.operator import log_action
@@ -22,11 +30,15 @@ MICRO = 1_000_000
 
 
 async def list_all(request: Request) -> Response:
-    """`GET /v1/admin/budgets`: all budgets, by scope, with what was spent."""
+    """`GET /v1/admin/budgets`: budgets, by scope, with what was spent."""
     require_admin(request)
-    check_list_parameters(request.query_params)
-    states = await list_budgets(web_of(request).services)
-    return json_response(list_object([_budget(one) for one in states], has_more=False))
+    check_list_parameters(request.query_params, "limit", "after")
+    page, services = parse_page(request.query_params), web_of(request).services
+    try:
+        states, has_more = await list_budgets(services, limit=page.limit, after=page.after)
+    except NotFound:
+        raise_invalid(f"there is no budget {abbreviate(page.after)}", "after")
+    return json_response(list_object([_budget(one) for one in states], has_more))
 
 
 async def put(request: Request) -> Response:
@@ -41,10 +53,7 @@ async def put(request: Request) -> Response:
     budget = Budget(scope, body.window, body.tokens, micro_usd, body.over)
     await set_budget(services, budget)
     log_action(caller, "set_budget", budget=budget.id)
-    for state in await list_budgets(services):
-        if state.budget.id == budget.id:
-            return json_response(_budget(state))
-    raise NotFound(f"no budget {budget.id!r}")
+    return json_response(_budget(await budget_state(services, budget.id)))
 
 
 async def remove(request: Request) -> Response:

@@ -13,7 +13,7 @@ from twelvefold.web.http import (
     abbreviate,
     check_list_parameters,
     json_response,
-    paginate,
+    list_object,
     parse_page,
     raise_invalid,
     require_admin,
@@ -30,9 +30,13 @@ async def list_keys(request: Request) -> Response:
     """`GET /v1/admin/keys`: newest first, also revoked ones."""
     require_admin(request)
     check_list_parameters(request.query_params, "limit", "after")
-    page = parse_page(request.query_params)
-    keys = await retry_unavailable(web_of(request).services.store.keys)
-    return json_response(paginate([key_object(one) for one in keys], page))
+    page, store = parse_page(request.query_params), web_of(request).services.store
+    try:
+        keys = await retry_unavailable(lambda: store.keys(limit=page.limit + 1, after=page.after))
+    except NotFound:
+        raise_invalid(f"there is no key {abbreviate(page.after)}", "after")
+    rows = [key_object(one) for one in keys[: page.limit]]
+    return json_response(list_object(rows, has_more=len(keys) > page.limit))
 
 
 async def create(request: Request) -> Response:

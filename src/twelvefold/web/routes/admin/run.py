@@ -24,21 +24,26 @@ MAX_ENTRIES = 500
 PATH = "/v1/admin/runs/{run_id}"
 
 
-def _run_of(request: Request) -> RunId:
-    """Return the run that the path names, by the id of any of its responses. Raises NotFound."""
-    return ResponseId.parse(request.path_params["run_id"]).run
+async def _run_of(request: Request) -> RunId:
+    """Return the run that the path names, by the id of any of its responses.
+
+    Raises NotFound, also if its conversation was deleted.
+    """
+    run = ResponseId.parse(request.path_params["run_id"]).run
+    await retry_unavailable(lambda: web_of(request).services.store.thread(run.thread))
+    return run
 
 
 async def show(request: Request) -> Response:
     """`GET /v1/admin/runs/{run_id}`: with timeline, failure, children and possible actions."""
     caller, web = require_admin(request), web_of(request)
-    return json_response(await describe_run(web, caller.principal, _run_of(request)))
+    return json_response(await describe_run(web, caller.principal, await _run_of(request)))
 
 
 async def list_entries(request: Request) -> Response:
     """`GET /v1/admin/runs/{run_id}/journal`: the entries of the run after a position."""
     require_admin(request)
-    web, run, query = web_of(request), _run_of(request), request.query_params
+    web, run, query = web_of(request), await _run_of(request), request.query_params
     check_oldest_first(query)
     after = parse_integer(query, "after", 0, 0)
     limit = parse_integer(query, "limit", MAX_ENTRIES, 1)
@@ -56,7 +61,7 @@ async def list_entries(request: Request) -> Response:
 async def export(request: Request) -> Response:
     """`GET /v1/admin/runs/{run_id}/export`: the whole conversation and the runs below, as lines."""
     require_admin(request)
-    store, run = web_of(request).services.store, _run_of(request)
+    store, run = web_of(request).services.store, await _run_of(request)
     await retry_unavailable(lambda: store.run(run))  # raises NotFound before the response begins
     lines = _encoded(export_thread(store, run.thread))
     name = f'attachment; filename="{conversation_id(run.thread)}.jsonl"'
@@ -75,33 +80,33 @@ async def _encoded(lines: AsyncIterator[str]) -> AsyncIterator[bytes]:
 async def retry(request: Request) -> Response:
     """`POST /v1/admin/runs/{run_id}/retry`: the same input again, in the same conversation."""
     caller, web = require_admin(request), web_of(request)
-    return await _answer(web, await operator.retry(web, caller, _run_of(request)))
+    return await _answer(web, await operator.retry(web, caller, await _run_of(request)))
 
 
 async def cancel(request: Request) -> Response:
     """`POST /v1/admin/runs/{run_id}/cancel`; a second time it changes nothing."""
-    caller, web, run = require_admin(request), web_of(request), _run_of(request)
+    caller, web, run = require_admin(request), web_of(request), await _run_of(request)
     await operator.cancel(web, caller, run)
     return await _answer(web, run)
 
 
 async def resume(request: Request) -> Response:
     """`POST /v1/admin/runs/{run_id}/resume`: approve or deny a call."""
-    caller, web, run = require_admin(request), web_of(request), _run_of(request)
+    caller, web, run = require_admin(request), web_of(request), await _run_of(request)
     await operator.resume(web, caller, run, await read_body(request, ResumeRun))
     return await _answer(web, run)
 
 
 async def settle(request: Request) -> Response:
     """`POST /v1/admin/runs/{run_id}/settle`: the outcome of a call that is unknown."""
-    caller, web, run = require_admin(request), web_of(request), _run_of(request)
+    caller, web, run = require_admin(request), web_of(request), await _run_of(request)
     await operator.settle_call(web, caller, run, await read_body(request, SettleRun))
     return await _answer(web, run)
 
 
 async def fork(request: Request) -> Response:
     """`POST /v1/admin/runs/{run_id}/fork`: a conversation that continues from an entry."""
-    caller, web, run = require_admin(request), web_of(request), _run_of(request)
+    caller, web, run = require_admin(request), web_of(request), await _run_of(request)
     body = await read_body(request, ForkRun, may_be_empty=True)
     new = await operator.fork(web, caller, run, body.position)
     return json_response(_action(new, new, None))

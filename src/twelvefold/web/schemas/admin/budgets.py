@@ -55,7 +55,7 @@ class AdminBudget(Answer):
 
 
 class AdminBudgetList(Answer):
-    """All budgets, by scope."""
+    """A page of budgets, by scope."""
 
     object: Literal["list"]
     data: list[AdminBudget]

@@ -4,6 +4,8 @@ They have no text of a conversation. Times are in UTC; columns that end in `_us`
 microseconds since 1970, as the tables do.
 """
 
+from collections.abc import Mapping
+
 from alembic import op
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
@@ -140,10 +142,22 @@ def _words() -> dict[str, str]:
     }
 
 
-def view(name: str) -> str:
-    """Return the statement that creates a view."""
+def create_view(name: str, columns: Mapping[str, str]) -> None:
+    """Create a view with these columns, in MySQL also if it exists."""
+    try:
+        op.execute(_statement(name, columns))
+    except DBAPIError as error:
+        if error.orig is None or error.orig.args[:1] not in DENIED:
+            raise
+        raise CommandError(
+            f"view {name} cannot be created: {error.orig}; the account of `migrate` needs the "
+            "privilege CREATE VIEW"
+        ) from error
+
+
+def _statement(name: str, columns: Mapping[str, str]) -> str:
     create = "CREATE VIEW IF NOT EXISTS" if is_sqlite() else "CREATE OR REPLACE VIEW"
-    listed = ",\n       ".join(f"{value} AS {column}" for column, value in columns()[name].items())
+    listed = ",\n       ".join(f"{value} AS {column}" for column, value in columns.items())
     statement = f"{create} {name} AS\nSELECT {listed}\n{TABLES[name]}"
     for word, text in _words().items():
         statement = statement.replace("{" + word + "}", text)
@@ -151,16 +165,8 @@ def view(name: str) -> str:
 
 
 def upgrade() -> None:
-    for name in TABLES:
-        try:
-            op.execute(view(name))
-        except DBAPIError as error:
-            if error.orig is None or error.orig.args[:1] not in DENIED:
-                raise
-            raise CommandError(
-                f"view {name} cannot be created: {error.orig}; the account of `migrate` needs the "
-                "privilege CREATE VIEW"
-            ) from error
+    for name, of in columns().items():
+        create_view(name, of)
 
 
 def downgrade() -> None:

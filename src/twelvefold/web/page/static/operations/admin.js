@@ -42,6 +42,6 @@ export const keys = (after, signal) => list("keys", {}, after, signal);
 export const createKey = (values) => write(path("keys"), values);
 export const rotateKey = (id, values) => write(path("keys", id, "rotate"), values);
 export const revokeKey = async (id) => (await request("DELETE", path("keys", id))).json();
-export const budgets = (signal) => read(path("budgets"), { signal });
+export const budgets = (after, signal) => list("budgets", {}, after, signal);
 export const setBudget = async (values) => (await request("PUT", path("budgets"), { body: JSON.stringify(values) })).json();
 export const removeBudget = async (id) => (await request("DELETE", path("budgets", id))).json();

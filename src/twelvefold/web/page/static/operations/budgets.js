@@ -1,6 +1,6 @@
 // Budgets: what the model calls of a principal, a key or a workflow may spend in a day or a month.
 import { announce } from "../announce.js";
-import { h, put, quoted, visuallyHidden } from "../dom.js";
+import { h, quoted, visuallyHidden } from "../dom.js";
 import { formatCost, formatCount } from "../format.js";
 import * as admin from "./admin.js";
 import { confirmAction } from "./dialog.js";
@@ -8,7 +8,7 @@ import { selectField, textField } from "./filters.js";
 import { timeElement } from "./parts.js";
 import { svg } from "./svg.js";
 import { dataTable } from "./table.js";
-import { View } from "./view.js";
+import { PagedList, View } from "./view.js";
 
 const WINDOWS = { day: "Day", month: "Month" };
 const POLICIES = { refuse: "Refuse the request", wait: "Let the run wait until the budget renews" };
@@ -19,8 +19,13 @@ export class Budgets extends View {
   constructor(element, page) {
     super(element, page);
     const set = h("button", { type: "button", class: "primary", onclick: () => this.edit() }, "Set budget");
-    this.body = h("div", {});
-    element.append(h("p", { class: "toolbar" }, set), this.body);
+    this.list = new PagedList({
+      load: (read, render) => this.load(read, render),
+      read: (after, signal) => admin.budgets(after, signal),
+      render: (rows) => dataTable("Budgets", this.columns(), rows),
+      empty: "There is no budget.",
+    });
+    element.append(h("p", { class: "toolbar" }, set), this.list.node);
   }
 
   async open() {
@@ -28,11 +33,7 @@ export class Budgets extends View {
   }
 
   read() {
-    return this.load((signal) => admin.budgets(signal), ({ data }) => this.render(data));
-  }
-
-  render(rows) {
-    put(this.body, rows.length ? dataTable("Budgets", this.columns(), rows) : h("p", { class: "muted" }, "There is no budget."));
+    return this.list.first();
   }
 
   columns() {
