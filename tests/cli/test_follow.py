@@ -16,6 +16,7 @@ from tests.cli.conftest import ModelServer, Twelvefold, child_environ
 from tests.services.model.mock_server import streams
 from tests.services.model.streams import FakeReply, responses_events
 from twelvefold.cli.follow import Follower
+from twelvefold.cli.main import CLOSED_PIPE
 from twelvefold.cli.output import Style
 from twelvefold.core.events import Entry
 from twelvefold.core.ids import RunId, ThreadId
@@ -148,6 +149,24 @@ def test_a_run_that_waits_is_followed_until_it_has_ended(tw: Twelvefold, here: P
     assert "approved by local" in output
     assert output.endswith("result: paid 3\n")
     assert (follower.returncode, notices) == (0, "")
+
+
+@pytest.mark.parametrize("command", [("follow",), ("events", "--follow")])
+def test_a_command_ends_with_the_reader_of_its_output(
+    tw: Twelvefold, here: Path, command: Sequence[str]
+) -> None:
+    run = tw("run", "--json", 'call pay {"cents": 3}').json["run"]
+    name, *options = command
+    follower = started(here, "runs", name, run, *options)
+    assert follower.stdout is not None
+    assert follower.stderr is not None
+    follower.stdout.readline()
+
+    follower.stdout.close()  # as `head -1` does
+
+    assert follower.wait(timeout=30) == CLOSED_PIPE
+    assert "Traceback" not in follower.stderr.read()
+    follower.stderr.close()
 
 
 def test_an_outage_of_the_database_is_outlasted(

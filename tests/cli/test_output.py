@@ -63,6 +63,14 @@ def test_a_table_has_aligned_columns(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "A    LONGER  C\n123  4\n1    2       3\\x1b\n"
 
 
+def test_columns_are_aligned_by_the_width_of_their_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(("A", "B"), [("\u65e5\u672c", "1"), ("e\u0301", "2"), ("abcde", "3")])
+
+    assert capsys.readouterr().out == ("A      B\n\u65e5\u672c   1\ne\u0301      2\nabcde  3\n")
+
+
 def test_times_are_in_utc() -> None:
     assert format_time(1_700_000_000_000_000) == "2023-11-14 22:13:20"
     assert format_time(None) == ""

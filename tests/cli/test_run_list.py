@@ -39,6 +39,13 @@ def test_runs_are_selected_by_their_facts(tw: Twelvefold, shop: ModelServer) -> 
     assert listed(tw, "--limit", "1") == [failed]
 
 
+def test_an_empty_period_is_bad_usage(tw: Twelvefold) -> None:
+    done = tw("runs", "list", "--since", "1h", "--until", "60m")
+
+    assert (done.status, done.out) == (2, "")
+    assert done.err == "twelvefold: --since must go back further than --until\n"
+
+
 def test_a_run_in_json_has_its_attempts_and_its_parent(tw: Twelvefold) -> None:
     tw("run", "hello")
 

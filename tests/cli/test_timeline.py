@@ -2,12 +2,15 @@
 
 import json
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests.builders import asked, entries, finished
 from tests.cli.conftest import ModelServer, Twelvefold, follow_rules
 from tests.services.model.mock_server import refuses
-from twelvefold.cli.timeline import cost_text, duration_text
+from twelvefold.cli.timeline import cost_text, duration_text, print_timeline
 from twelvefold.core.budget import Price
 from twelvefold.core.events import Usage
 
@@ -40,6 +43,23 @@ def test_a_run_that_waits_is_shown_with_its_wait(tw: Twelvefold) -> None:
     _, wait = timeline_of(tw("runs", "show", run).lines)
 
     assert wait == ["wait", "approval (2.0)", "open"]
+
+
+def test_a_run_that_did_nothing_has_no_timeline(capsys: pytest.CaptureFixture[str]) -> None:
+    record: Any = SimpleNamespace(status="failed", leased=False, created_at_us=0)
+
+    print_timeline(entries(asked("hello"), finished("failed")), record, ())
+
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_that_has_not_ended_is_shown_without_an_end(tw: Twelvefold) -> None:
+    run = tw("run", "--json", 'call pay {"cents": 3}').json["run"]
+
+    facts = tw("runs", "show", run).out.partition("timeline:")[0]
+
+    assert "started:" in facts
+    assert "ended:" not in facts
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from twelvefold.app.texts import messages_text
 from twelvefold.backoff import Backoff
 from twelvefold.cli.command import DONE, FAILED, CommandContext, command, has_colour
 from twelvefold.cli.family import write_entry
-from twelvefold.cli.output import Write, print_notice, stdout_writer
+from twelvefold.cli.output import Write, check_reader, print_notice, stdout_writer
 from twelvefold.cli.run_list import find_run
 from twelvefold.cli.transcript import Transcript, waiting_text
 from twelvefold.core import Delta, Entry, ModelReplied, RunFinished, RunId, RunStarted, fold
@@ -36,6 +36,7 @@ async def follow(context: CommandContext, *, run_id: str) -> int:
                 if failures == 1:
                     follower.transcript.end_line()
                     print_notice(f"{error}; trying again")
+            check_reader()
             await asyncio.sleep(_BACKOFF.pause_s(failures) if failures else POLL_INTERVAL_S)
     finally:
         follower.transcript.end_line()

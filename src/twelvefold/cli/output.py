@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -68,6 +70,17 @@ def stdout_writer(*, colour: bool) -> Write:
     return write
 
 
+def check_reader() -> None:
+    """Raise BrokenPipeError if the reader of standard output, such as `head`, has ended.
+
+    A command that waits between two outputs would otherwise not notice.
+    """
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors only
+    if any(events & select.POLLERR for _, events in poll.poll(0)):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def print_notice(message: str) -> None:
     """Print a message to standard error, beside the answer."""
     print(f"twelvefold: {escape(message)}", file=sys.stderr)
@@ -81,12 +94,22 @@ def print_json(value: object) -> None:
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print aligned columns; the last one is not padded."""
     cells = [list(heads), *([escape(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    widths = [max(_width(row[column]) for row in cells) for column in range(len(heads))]
     widths[-1] = 0
     for row in cells:
-        print(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        padded = (
+            cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)
         )
+        print("  ".join(padded).rstrip())
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text has: two for a wide character."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # a tenth of the time of a command
+
+    return cell_len(text)
 
 
 def format_time(at_us: int | None) -> str:

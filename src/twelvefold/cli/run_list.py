@@ -17,7 +17,7 @@ from twelvefold.core import (
 )
 from twelvefold.core.ports.operations import OperatedRun
 from twelvefold.core.run_search import with_search
-from twelvefold.errors import NotFound
+from twelvefold.errors import NotFound, RequestError
 
 MAX_PAGES = 100
 """Parts of an index that a search reads: at most 500,000 runs, or 200,000 errors."""
@@ -37,6 +37,8 @@ async def list_runs(
     as_json: bool,
 ) -> int:
     """Print the newest runs that meet all conditions."""
+    if since_s is not None and until_s is not None and since_s <= until_s:
+        raise RequestError("--since must go back further than --until")
     now = now_us()
     filter = RunFilter(
         status=status,

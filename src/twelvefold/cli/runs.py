@@ -7,6 +7,7 @@ from collections.abc import Container
 from twelvefold.cli.command import DONE, FAILED, CommandContext, command, has_colour
 from twelvefold.cli.family import write_entry
 from twelvefold.cli.output import (
+    check_reader,
     format_time,
     print_notice,
     stdout_writer,
@@ -80,7 +81,8 @@ def _print_facts(record: RunRecord, served: Container[str]) -> None:
         if facts[name]:
             print(f"{name + ':':<11}{escape(facts[name])}")
     print(f"{'started:':<11}{format_time(record.created_at_us)}")
-    print(f"{'ended:':<11}{format_time(record.finished_at_us)}".rstrip())
+    if record.finished_at_us is not None:
+        print(f"{'ended:':<11}{format_time(record.finished_at_us)}")
     print(f"{'tokens:':<11}{tokens_text(record.usage)}")
 
 
@@ -111,6 +113,7 @@ async def events(context: CommandContext, *, run_id: str, follow: bool) -> int:
         if not follow or any(isinstance(entry.event, RunFinished) for entry in entries):
             return DONE
         position = max((position, *(entry.position for entry in delta.entries)))
+        check_reader()
         await asyncio.sleep(POLL_INTERVAL_S)
 
 

@@ -17,9 +17,10 @@ def print_timeline(
 
     `entries` are those of the run.
     """
-    print("\ntimeline:")
     spans = timeline(entries, record.status, leased=record.leased)
-    print_table(HEADS, (_cells(span, record.created_at_us) for span in spans))
+    if spans:
+        print("\ntimeline:")
+        print_table(HEADS, (_cells(span, record.created_at_us) for span in spans))
     if children:
         print("\nruns that it has started:")
         rows = (_child_cells(child.record) for child in children)

@@ -16,6 +16,8 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(420),
 ]
+TIMEOUT_MS = 30_000
+"""For what the page reads again every three seconds."""
 NAVIGATION = "skip-link"
 """A rule that takes a link for a hidden one if the row of views is scrolled past it."""
 
@@ -71,6 +73,57 @@ async def test_more_runs_are_loaded_by_pages(
     await expect(page.page.get_by_role("button", name="Load more")).to_be_hidden()
     titles = [await link.get_attribute("title") for link in await links.all()]
     assert titles == [run["id"] for run in runs]
+    await expect(page.rows.nth(3).get_by_role("link")).to_be_focused()
+
+
+async def test_a_cleared_filter_leaves_the_focus_in_the_form(
+    open_operations: OpenOperations,
+) -> None:
+    page = await open_operations()
+    await page.open_view("runs?status=failed")
+
+    await page.page.get_by_role("button", name="Clear").press("Enter")
+
+    await expect(page.rows).to_have_count(6)
+    await expect(page.page.get_by_label("Id or error")).to_be_focused()
+
+
+async def test_only_filters_are_read_from_the_address(open_operations: OpenOperations) -> None:
+    page = await open_operations()
+
+    await page.open_view("runs?time=toString&after=resp_1&__proto__=1")
+
+    await expect(page.rows).to_have_count(6)
+    await expect(page.page.get_by_label("Started")).to_have_value("")
+
+
+async def test_a_view_shows_that_it_is_not_up_to_date(open_operations: OpenOperations) -> None:
+    page = await open_operations()
+    await page.open_view("workers")
+    alert = page.page.get_by_role("alert")
+    await page.page.route("**/v1/admin/workers", lambda route: route.abort())
+    await expect(alert).to_contain_text("The server cannot be reached.", timeout=TIMEOUT_MS)
+
+    await page.page.unroute("**/v1/admin/workers")
+
+    await expect(alert).to_be_hidden(timeout=TIMEOUT_MS)
+
+
+async def test_a_page_of_a_list_that_cannot_be_read_is_an_error(
+    open_operations: OpenOperations,
+) -> None:
+    page = await open_operations()
+    await page.page.route(
+        "**/v1/admin/runs?*",
+        lambda route: route.continue_(url=route.request.url.replace("limit=50", "limit=3")),
+    )
+    await page.open_view("runs")
+    await page.page.route("**/v1/admin/runs?*after=*", lambda route: route.abort())
+
+    await page.page.get_by_role("button", name="Load more").click()
+
+    await expect(page.page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
+    await expect(page.rows).to_have_count(3)
 
 
 async def test_only_operators_are_shown_the_page(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,33 @@ async def failed_message(operated: Operated, attempts: int) -> int:
             if found["data"] and (tried := found["data"][0]["attempts"]) > attempts:
                 return int(tried)
             await asyncio.sleep(0.2)
+
+
+async def test_a_time_is_local_and_has_utc_in_its_title(
+    operated: Operated, open_operations: OpenOperations
+) -> None:
+    run = operated.runs["failed"]
+    page = await open_operations(timezone_id="Asia/Kolkata")
+    await page.open_view(f"runs/{run['id']}")
+
+    started = page.page.locator(".facts time")
+    at = datetime.fromtimestamp(run["created_at"], UTC)
+    local = at.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    await expect(started).to_contain_text(f"{local:%H:%M}")
+    title = await started.get_attribute("title")
+    assert title is not None
+    assert title.endswith(f"({at:%Y-%m-%d %H:%M:%S} UTC)")
+
+
+async def test_a_run_that_does_not_exist_is_an_error_without_parts(
+    open_operations: OpenOperations,
+) -> None:
+    page = await open_operations()
+    await page.page.goto(f"{page.url}operations#runs/resp_{'0' * 44}1")
+
+    await expect(page.page.get_by_role("alert")).to_contain_text("No run resp_000")
+    await expect(page.page.get_by_role("heading", name="Timeline")).to_be_hidden()
+    await expect(page.page.get_by_text("The journal is empty.")).to_be_hidden()
 
 
 async def test_the_outbox_sends_a_message_again(

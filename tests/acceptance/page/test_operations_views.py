@@ -71,6 +71,21 @@ async def test_usage_is_drawn_by_day_workflow_and_principal(
     await expect(principals.locator(".bars")).to_contain_text("carl")
 
 
+@pytest.mark.parametrize("days", ["400", "1e12", "-5", "0.5", "constructor"])
+async def test_usage_has_the_default_period_if_the_address_has_no_valid_one(
+    open_operations: OpenOperations, days: str
+) -> None:
+    page = await open_operations()
+
+    await page.open_view(f"usage?days={days}&measure={days}")
+
+    chart = page.page.get_by_role("img", name="Tokens by day")
+    await expect(chart.locator("g")).to_have_count(30)
+    await expect(page.page.get_by_label("Period")).to_have_value("")
+    await expect(page.page.get_by_label("Show")).to_have_value("")
+    await expect(page.page.get_by_role("alert")).to_be_hidden()
+
+
 async def test_markup_in_the_name_of_a_principal_is_drawn_as_text(
     operated: Operated, open_operations: OpenOperations
 ) -> None:
@@ -109,6 +124,7 @@ async def test_a_key_is_created_rotated_and_revoked(
     assert rotated != operated.keys["robot"]
     await page.confirm("Done")
     await expect(page.row("robot")).to_contain_text("old secret until")
+    await expect(page.page.get_by_role("button", name="Rotate the key robot")).to_be_focused()
 
     await page.page.get_by_role("button", name="Revoke the key robot").click()
     await page.confirm("Revoke")

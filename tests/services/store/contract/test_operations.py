@@ -18,7 +18,7 @@ from twelvefold.errors import NotFound
 from twelvefold.services.store.sql import operations
 
 IDS = RandomIds()
-FAILED: Any = {"status": "failed", "error": "the Printer was off: 100% _sure_"}
+FAILED: Any = {"status": "failed", "error": "the Printer was off: 100% _sure_ \\ \u00c4RGER"}
 DONE: Any = {"status": "completed"}
 
 
@@ -104,6 +104,9 @@ async def test_a_run_in_progress_was_updated_with_its_last_entry(store: Store) -
         ({"error": "printer WAS"}, "a"),
         ({"error": "100% _"}, "a"),
         ({"error": "_"}, "a"),
+        ({"error": "sure_ \\ \u00c4RGER"}, "a"),
+        ({"error": "!"}, ""),
+        ({"error": "\0"}, ""),
         ({"error": "was", "status": "completed"}, ""),
         ({"error": "off", "principal": "ann"}, "ae"),
         ({"error": "off", "principal": "bob"}, ""),

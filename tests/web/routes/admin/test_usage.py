@@ -66,11 +66,22 @@ async def test_a_long_list_says_that_there_is_more(
     assert (len(page["data"]), page["has_more"]) == (1, True)
 
 
+async def test_a_period_that_is_too_long_is_named_by_its_days(site: Site) -> None:
+    answer = await site.ops.get("/admin/usage", **{"from": "2025-01-01", "to": "2026-01-02"})
+    longest = await site.ops.get("/admin/usage", **{"from": "2025-01-01", "to": "2026-01-01"})
+
+    message = "from: must be `to` or one of the 365 days before it, not 2025-01-01"
+    assert answer.json()["error"]["message"] == message
+    assert longest.status_code == 200
+
+
 @pytest.mark.parametrize(
     ("query", "param"),
     [
         ({"from": "yesterday"}, "from"),
         ({"to": "2026-02-30"}, "to"),
+        ({"to": "20260228"}, "to"),
+        ({"to": "2026-W09-6"}, "to"),
         ({"from": "2026-02-02", "to": "2026-02-01"}, "from"),
         ({"from": "2024-01-01", "to": "2026-01-01"}, "from"),
         ({"to": "0001-01-01"}, "to"),

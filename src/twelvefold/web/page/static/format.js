@@ -10,7 +10,12 @@ const COUNT = new Intl.NumberFormat();
 const dateOf = (seconds) => new Date(seconds * 1000);
 
 export const formatCount = (number) => COUNT.format(number);
-export const fullTime = (seconds) => FULL.format(dateOf(seconds));
+
+/** Return a local date and time, and the same in UTC, as in logs. */
+export function fullTime(seconds) {
+  const date = dateOf(seconds);
+  return `${FULL.format(date)} (${date.toISOString().slice(0, 19).replace("T", " ")} UTC)`;
+}
 
 /** Return the hour and minute for today, the day for an earlier date. */
 export function shortTime(seconds) {

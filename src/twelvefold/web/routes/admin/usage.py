@@ -52,7 +52,8 @@ def _parse_filter(query: QueryParams) -> UsageFilter:
     last = _parse_day(query, "to") or today
     first = _parse_day(query, "from") or last - timedelta(days=DEFAULT_DAYS - 1)
     if not 0 <= (last - first).days < MAX_DAYS:
-        raise_invalid(f"must be at most {MAX_DAYS} days before `to`", "from")
+        limit = f"`to` or one of the {MAX_DAYS - 1} days before it"
+        raise_invalid(f"must be {limit}, not {first.isoformat()}", "from")
     return UsageFilter(
         first.isoformat(),
         last.isoformat(),
@@ -69,7 +70,8 @@ def _parse_day(query: QueryParams, name: str) -> date | None:
         day = date.fromisoformat(text)
     except ValueError:
         day = None
-    if day is None or day.year < FIRST_YEAR:
+    # fromisoformat also reads 20261130 and 2026-W48-1.
+    if day is None or day.isoformat() != text or day.year < FIRST_YEAR:
         raise_invalid(f"must be a day as 2026-11-30, not {abbreviate(text)}", name)
     return day
 

@@ -1,5 +1,6 @@
 // What an operator can do with a run. Each action is confirmed first.
 import { h } from "../dom.js";
+import { withErrors } from "../errors.js";
 import * as admin from "./admin.js";
 import { confirmAction } from "./dialog.js";
 
@@ -14,7 +15,7 @@ const ACTIONS = {
 export function actionButtons(run, act) {
   const known = run.actions.filter((action) => action in ACTIONS);
   const buttons = known.map((action) => h("button", { type: "button", onclick: () => confirmed(action, act) }, ACTIONS[action].label));
-  return [...buttons, h("button", { type: "button", onclick: () => download(run.id) }, "Export")];
+  return [...buttons, h("button", { type: "button", onclick: () => withErrors(download(run.id)) }, "Export")];
 }
 
 /** Ask, and send the action if the user confirms. */

@@ -11,7 +11,7 @@ export class Filters {
     this.onChange = onChange;
     for (const field of fields) for (const control of field.querySelectorAll("input, select")) this.controls.set(control.name, control);
     const attributes = { class: "filters", role: "search", "aria-label": "Filter", onsubmit: (event) => event.preventDefault() };
-    this.clear = h("button", { type: "button", class: "plain-button", onclick: () => this.onChange({}) }, "Clear");
+    this.clear = h("button", { type: "button", class: "plain-button", onclick: () => this.reset() }, "Clear");
     this.node = h("form", { ...attributes, onchange: () => this.change() }, fields, this.clear);
   }
 
@@ -20,15 +20,27 @@ export class Filters {
     this.onChange(this.values());
   }
 
+  reset() {
+    this.controls.values().next().value.focus(); // the button disappears
+    this.onChange({});
+  }
+
   values() {
     const pairs = [...this.controls].filter(([, control]) => !control.closest("[hidden]"));
     return Object.fromEntries(pairs.map(([name, control]) => [name, control.value.trim()]).filter(([, value]) => value));
   }
 
-  put(values) {
-    for (const [name, control] of this.controls) control.value = values[name] ?? "";
-    this.clear.hidden = !Object.keys(values).length;
+  /** Show the values of an address; return those of the fields. */
+  put(address) {
+    const pairs = [...this.controls.keys()].filter((name) => Object.hasOwn(address, name)).map((name) => [name, address[name]]);
+    const values = Object.fromEntries(pairs);
+    for (const [name, control] of this.controls) {
+      control.value = values[name] ?? "";
+      if (control.selectedIndex === -1) control.value = ""; // no such option
+    }
+    this.clear.hidden = !pairs.length;
     this.showRange();
+    return values;
   }
 
   showRange() {
@@ -59,7 +71,7 @@ const seconds = (local) => (local ? new Date(local).getTime() / 1000 : null);
 
 /** Return `{ since, until }` of the values of `timeField`, in seconds since 1970. */
 export function periodOf({ time = "", from, to }) {
-  if (time in PRESETS) return { since: Math.floor(Date.now() / 1000) - PRESETS[time] };
+  if (Object.hasOwn(PRESETS, time)) return { since: Math.floor(Date.now() / 1000) - PRESETS[time] };
   const [since, until] = time === "range" ? [seconds(from), seconds(to)] : [];
   return { ...(since && { since }), ...(until && { until }) };
 }

@@ -29,6 +29,7 @@ const POLL_MS = 3000;
 let paths = new Set();
 let view = null;
 let shown = {}; // the place that the view shows
+let staleView = null; // the view whose last poll failed
 let views = {}; // those whose path the server has
 
 function placeOf(hash) {
@@ -96,10 +97,18 @@ async function refresh() {
   announce("Refreshed");
 }
 
-/** Read a view that changes by itself again. */
+/** Read a view that changes by itself again. An error is shown until a read succeeds. */
 async function poll() {
   if (document.visibilityState !== "visible" || document.querySelector("dialog[open]") || !view?.isLive) return;
-  await view.read().catch(() => {});
+  const polled = view;
+  try {
+    await polled.read();
+    if (polled === view && staleView === view) showError(null);
+    staleView = null;
+  } catch (error) {
+    if (polled === view && staleView !== view) showError(error);
+    staleView = polled;
+  }
 }
 
 /** Show the views that the server has: during an upgrade an older release may serve the page. */

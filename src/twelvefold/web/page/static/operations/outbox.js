@@ -26,8 +26,7 @@ export class Outbox extends View {
   }
 
   async open({ query }) {
-    this.state = query.state ?? "due";
-    this.filters.put(query);
+    this.state = this.filters.put(query).state ?? "due";
     await this.read();
   }
 

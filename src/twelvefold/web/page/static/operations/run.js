@@ -28,7 +28,9 @@ export class Run extends View {
     this.totals = h("p", { class: "muted" });
     const empty = h("p", { class: "muted" }, "The journal is empty.");
     const entries = h("ol", { "aria-label": "Steps" });
-    element.append(main, section("Journal", "journal", this.totals, empty, entries));
+    this.parts = [main, section("Journal", "journal", this.totals, empty, entries)];
+    this.showParts(false);
+    element.append(...this.parts);
     this.journal = new Journal(
       { list: entries, totals: this.totals, empty },
       { fork: (position) => confirmed("fork", (action, values) => this.act(action, values), { position }), onEntries: () => {}, readEntries: admin.journal },
@@ -39,6 +41,11 @@ export class Run extends View {
     this.id = id;
     this.journal.show(id);
     await this.read();
+  }
+
+  /** The parts of the view are shown once the run is read: it may not exist. */
+  showParts(isRead) {
+    for (const part of this.parts) part.hidden = !isRead;
   }
 
   close() {
@@ -59,6 +66,7 @@ export class Run extends View {
   render(run) {
     if (!this.run) this.page.setTitle(h("a", { href: "#runs" }, "Runs"), " / ", quoted(run.workflow));
     this.run = run;
+    this.showParts(true);
     this.putIfChanged(this.head, [run.status, run.actions], () => headOf(run, (action, values) => this.act(action, values)));
     put(this.facts, failureOf(run), runFacts(run));
     this.calls.put(this.page.has("inbox/answers") ? run.waiting : []);

@@ -47,8 +47,7 @@ export class Runs extends View {
   }
 
   async open({ query }) {
-    this.query = query;
-    this.filters.put(query);
+    this.query = this.filters.put(query);
     await this.read();
     this.workflows.replaceChildren(...(await workflowNames()).map((value) => h("option", { value })));
   }

@@ -14,7 +14,7 @@ const SVG_HEIGHT = 20;
 /** Return the waterfall of the spans of a run; one without an end goes on until `now`. */
 export function timeline(entries, now) {
   const spans = entries.map((entry) => ({ ...entry, from: entry.started_at, to: Math.max(entry.ended_at ?? now, entry.started_at) }));
-  if (!spans.length) return h("p", { class: "muted" }, "Nothing has run yet.");
+  if (!spans.length) return h("p", { class: "muted" }, "No step has run.");
   const scale = new Scale(spans);
   const start = Math.min(...spans.map(({ from }) => from));
   return h(

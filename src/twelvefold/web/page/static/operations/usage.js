@@ -43,9 +43,9 @@ export class Usage extends View {
   }
 
   async open({ query }) {
-    this.measure = MEASURES[query.measure] ?? MEASURES.tokens;
-    this.days = Number(query.days) || DEFAULT_DAYS;
-    this.filters.put(query);
+    const { measure, days } = this.filters.put(query);
+    this.measure = Object.hasOwn(MEASURES, measure) ? MEASURES[measure] : MEASURES.tokens;
+    this.days = Object.hasOwn(PERIODS, days) ? Number(days) || DEFAULT_DAYS : DEFAULT_DAYS;
     await this.read();
   }
 

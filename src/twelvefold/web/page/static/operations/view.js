@@ -1,5 +1,6 @@
 // A view of the operations page, such as the list of runs: what all of them share.
-import { h, put } from "../dom.js";
+import { byId, h, put } from "../dom.js";
+import { withErrors } from "../errors.js";
 
 const MAX_PAGES = 5;
 
@@ -22,11 +23,24 @@ export class View {
     const { signal } = (this.controller = new AbortController());
     try {
       const result = await read(signal);
-      if (!signal.aborted) render(result);
+      if (!signal.aborted) keepFocus(this.element, () => render(result));
     } catch (error) {
       if (!signal.aborted) throw error;
     }
   }
+}
+
+/**
+ * Call `render`, which replaces contents of an element. If the control that has the focus goes with
+ * them, the one with the same text gets it, else the heading of the page.
+ */
+function keepFocus(element, render) {
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  render();
+  if (!focused || (focused.isConnected && !focused.closest("[hidden]"))) return;
+  const controls = [...element.querySelectorAll("a, button, summary")].filter((one) => !one.closest("[hidden]"));
+  const { textContent: text } = focused;
+  (controls.find((one) => text === one.textContent) ?? byId("title")).focus();
 }
 
 /** Read the page after a row. The server examines a part of the rows for it: read on after an empty one. */
@@ -43,7 +57,7 @@ export class PagedList {
   constructor({ load, read, render, empty }) {
     Object.assign(this, { load, read, render, empty, rows: [], next: null });
     this.body = h("div", {});
-    this.more = h("button", { type: "button", class: "more", hidden: true, onclick: () => this.readNext() }, "Load more");
+    this.more = h("button", { type: "button", class: "more", hidden: true, onclick: () => withErrors(this.readNext()) }, "Load more");
     this.node = h("div", { class: "paged" }, this.body, this.more);
   }
 
@@ -52,13 +66,11 @@ export class PagedList {
     return this.load((signal) => this.read(null, signal), (page) => this.show(page.data, page));
   }
 
+  /** Read the next page. The focus moves to its first row if there are no more. */
   async readNext() {
-    this.more.disabled = true;
-    try {
-      await this.load((signal) => this.read(this.next, signal), (page) => this.show([...this.rows, ...page.data], page));
-    } finally {
-      this.more.disabled = false;
-    }
+    const at = this.rows.length;
+    await this.load((signal) => this.read(this.next, signal), (page) => this.show([...this.rows, ...page.data], page));
+    if (this.more.hidden) this.body.querySelectorAll("tbody tr")[at]?.querySelector("a, button")?.focus();
   }
 
   show(rows, { has_more: hasMore, next, last_id: lastId }) {
