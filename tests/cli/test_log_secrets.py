@@ -241,7 +241,7 @@ def malformed_requests(port: int) -> None:
 
 
 @pytest.mark.mysql
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("kind", "format", "level"),
     [
