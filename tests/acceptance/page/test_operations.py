@@ -14,7 +14,7 @@ from tests.acceptance.page.test_appearance import PHONE, axe_violations
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.browser,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
 ]
 NAVIGATION = "skip-link"
 """A rule that takes a link for a hidden one if the row of views is scrolled past it."""
