@@ -51,18 +51,16 @@ def test_it_runs_as_nobody_and_ends_by_the_signal_that_is_meant() -> None:
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[int]:
     """The port of a server as the image starts it, but for the address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "twelvefold", "web"],
-        env={"PORT": str(port), "PATH": os.environ["PATH"]},
+        env={"PORT": "0", "PATH": os.environ["PATH"]},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
-    assert any('"web_ready"' in line for line in process.stdout)
-    yield port
+    ready = next(json.loads(line) for line in process.stdout if '"web_ready"' in line)
+    yield int(ready["address"].rpartition(":")[2])
     process.kill()
     process.communicate()
 
@@ -79,20 +77,25 @@ def health(port: int, **environ: str) -> int:
 
 
 def test_the_health_check_sees_a_server_past_any_proxy(web: int) -> None:
-    assert health(web) == 0
-    assert health(web, http_proxy="http://127.0.0.1:1") == 0
+    assert becomes_healthy(web)
+    assert becomes_healthy(web, http_proxy="http://127.0.0.1:1")
+
+
+def becomes_healthy(port: int, **environ: str) -> bool:
+    """Repeat the check, whose timeout of two seconds may be too short for a busy machine."""
+    return any(health(port, **environ) == 0 for _ in range(20))
 
 
 def test_the_health_check_fails_where_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    with socket.socket() as bound:  # no other process can take the port meanwhile
+        bound.bind(("127.0.0.1", 0))
 
-    assert health(port) == 1
+        assert health(bound.getsockname()[1]) == 1
 
 
 def test_the_health_check_asks_a_tls_server_by_tls(web: int) -> None:
     assert health(web, TLS_CERT="/etc/tls/cert.pem") == 1
-    assert urllib.request.urlopen(f"http://127.0.0.1:{web}/healthz", timeout=10).status == 200
+    assert urllib.request.urlopen(f"http://127.0.0.1:{web}/healthz", timeout=240).status == 200
 
 
 @pytest.mark.slow

@@ -21,8 +21,7 @@ from twelvefold.services.model.scripted import calls, says
 async def test_apps_open_one_new_file_at_once(tmp_path: Path) -> None:
     apps = [App([shop], settings=shop_settings(tmp_path), model=scripted()) for _ in range(3)]
 
-    async with asyncio.timeout(20):
-        await asyncio.gather(*(app.open() for app in apps))
+    await asyncio.gather(*(app.open() for app in apps))
 
     run = await apps[0].start(shop, "bread")
     assert await apps[2].get(run.id) == run
@@ -39,9 +38,8 @@ async def test_an_app_leaves_no_task_and_no_thread(tmp_path: Path) -> None:
         assert asyncio.all_tasks() > before[0]
 
     assert asyncio.all_tasks() == before[0]
-    async with asyncio.timeout(10):
-        while not ours() <= before[1]:  # a thread of SQLite ends soon after its last work
-            await asyncio.sleep(0.01)
+    while not ours() <= before[1]:  # a thread of SQLite ends soon after its last work
+        await asyncio.sleep(0.01)
 
 
 def ours() -> set[str]:

@@ -148,9 +148,7 @@ def test_a_forked_process_opens_services_of_its_own(tmp_path: Path) -> None:
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
     while not is_true():
-        assert time.monotonic() < end
         time.sleep(0.01)
 
 

@@ -61,11 +61,13 @@ async def shout(what: str) -> str:
 
 @tool
 async def brew(tx: Transaction) -> str:
-    """Brew tea, which takes a second."""
+    """Brew tea, until the file `brewed` is there."""
     import asyncio
+    from pathlib import Path
 
     print("brewing", flush=True)
-    await asyncio.sleep(1)
+    while not Path("brewed").exists():
+        await asyncio.sleep(0.01)
     return "brewed"
 
 
@@ -145,7 +147,7 @@ class ModelServer:
         self._loop.close()
 
     def _wait(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=240)
 
     @property
     def url(self) -> str:
@@ -238,7 +240,7 @@ def child(here: Path, *arguments: str, stdin: str = "", **environ: str) -> Resul
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     return Result(done.returncode, done.stdout, done.stderr)
 
@@ -256,5 +258,5 @@ def stopped_while_shouting(here: Path, number: signal.Signals) -> Result:
     assert process.stdout is not None
     assert process.stdout.readline() == "shouting\n"
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=240)
     return Result(process.returncode, out, err)

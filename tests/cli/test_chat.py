@@ -281,7 +281,7 @@ class Terminal:
 
     def wait_for(self, text: str) -> str:
         """Wait for a text, and return the output up to it since the last call."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 240
         while text not in self._output:
             assert time.monotonic() < end, f"{text!r} is missing in {self._output!r}"
             time.sleep(0.02)
@@ -327,7 +327,7 @@ def test_a_person_can_chat_approve_and_exit_on_a_terminal(here: Path) -> None:
         screen.wait_for(PROMPT)
         screen.type("\x04")
         screen.wait_for("continue with: twelvefold chat --thread conv_")
-        assert screen.process.wait(timeout=10) == 0
+        assert screen.process.wait(timeout=240) == 0
 
 
 @pytest.mark.usefixtures("shop")
@@ -338,7 +338,7 @@ def test_on_a_terminal_an_unexpected_error_is_a_message(here: Path) -> None:
     with terminal(here) as screen:
         output = screen.wait_for("LOG_LEVEL=error logs the traceback")
         assert "twelvefold: unexpected TypeError: " in output
-        assert screen.process.wait(timeout=10) == 1
+        assert screen.process.wait(timeout=240) == 1
 
 
 def test_the_welcome_line_has_no_password() -> None:
@@ -372,7 +372,7 @@ def test_ctrl_c_cancels_the_turn_and_keeps_the_conversation(
         screen.wait_for("here again")
         screen.wait_for(PROMPT)
         screen.type("/quit\r")
-        assert screen.process.wait(timeout=10) == 0
+        assert screen.process.wait(timeout=240) == 0
 
     runs = [json.loads(line) for line in tw("runs", "list", "--json").lines]
     assert [run["status"] for run in runs] == ["completed", "cancelled"]
@@ -388,9 +388,10 @@ def test_ctrl_c_in_a_transaction_announces_that_the_step_ends_first(
         screen.wait_for("brewing")
         os.kill(screen.process.pid, signal.SIGINT)
         screen.wait_for("(stopping after the current step)")
+        (here / "brewed").touch()
         screen.wait_for("(cancelled)")
         screen.type("/quit\r")
-        assert screen.process.wait(timeout=10) == 0
+        assert screen.process.wait(timeout=240) == 0
 
 
 def test_sigterm_releases_the_run_of_a_chat(shop: ModelServer, here: Path) -> None:
@@ -401,4 +402,4 @@ def test_sigterm_releases_the_run_of_a_chat(shop: ModelServer, here: Path) -> No
         screen.wait_for("a reply")
         screen.process.terminate()
         screen.wait_for("stopped; continue with: twelvefold chat --thread conv_")
-        assert screen.process.wait(timeout=10) == 75
+        assert screen.process.wait(timeout=240) == 75

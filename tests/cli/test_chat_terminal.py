@@ -56,7 +56,7 @@ def test_messages_are_kept_for_later_chats(here: Path) -> None:
         screen.wait_for("result:")
         screen.wait_for(PROMPT)
         screen.type("/quit\r")
-        assert screen.process.wait(timeout=10) == 0
+        assert screen.process.wait(timeout=240) == 0
     with terminal(here) as screen:
         screen.wait_for("/help")
         screen.wait_for(PROMPT)

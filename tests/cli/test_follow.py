@@ -145,7 +145,7 @@ def test_a_run_that_waits_is_followed_until_it_has_ended(tw: Twelvefold, here: P
 
     tw("runs", "approve", run, "--call", "2.0")
 
-    output, notices = follower.communicate(timeout=30)
+    output, notices = follower.communicate(timeout=240)
     assert "approved by local" in output
     assert output.endswith("result: paid 3\n")
     assert (follower.returncode, notices) == (0, "")
@@ -198,7 +198,7 @@ def test_ctrl_c_ends_the_command_and_not_the_run(tw: Twelvefold, here: Path) -> 
 
     os.kill(follower.pid, signal.SIGINT)
 
-    output, notices = follower.communicate(timeout=30)
+    output, notices = follower.communicate(timeout=240)
     assert (follower.returncode, notices) == (130, "")
     assert "Traceback" not in output
     assert tw("runs", "list", "--json").json["status"] == "waiting"

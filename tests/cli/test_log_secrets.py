@@ -214,7 +214,7 @@ def post(port: int, key: str, path: str, body: object) -> Any:
         {"authorization": f"Bearer {key}", "content-type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the test's server
+        with urllib.request.urlopen(request, timeout=240) as answer:  # noqa: S310 - the test's server
             return json.load(answer)
     except urllib.error.HTTPError as error:
         return json.load(error)
@@ -241,7 +241,7 @@ def malformed_requests(port: int) -> None:
 
 
 @pytest.mark.mysql
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("kind", "format", "level"),
     [
@@ -298,7 +298,7 @@ def process(here: Path, environ: dict[str, str], command: str) -> Iterator[Path]
     try:
         yield log
         running.terminate()
-        assert running.wait(timeout=60) == 0
+        assert running.wait(timeout=240) == 0
     finally:
         running.kill()
         running.wait()

@@ -1,5 +1,6 @@
 """`/metrics` of `twelvefold web` and `twelvefold worker`."""
 
+import time
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ def port_of(lines: list[dict[str, Any]]) -> int:
 def test_web_serves_metrics_at_a_port_of_its_own(here: Path) -> None:
     with serving(here, METRICS_PORT="0") as web:
         web.get("/healthz")
-        metrics = parse(read(port_of(web.lines)))
+        port = port_of(web.lines)
+        while 'route="/healthz"' not in (text := read(port)):  # counted after its response
+            time.sleep(0.02)
+        metrics = parse(text)
 
         with pytest.raises(urllib.error.HTTPError, match="404"):
             web.get("/metrics")

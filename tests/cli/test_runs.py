@@ -115,7 +115,7 @@ def test_follow_prints_entries_of_other_processes_until_the_end(tw: Twelvefold, 
 
     tw("runs", "approve", run, "--call", "2.0")
 
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=240)
     types = [json.loads(line)["type"] for line in rest.splitlines()]
     assert types == ["ApprovalAnswered", "ToolSucceeded", "ModelReplied", "RunFinished"]
     assert process.returncode == 0

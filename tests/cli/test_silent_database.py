@@ -32,8 +32,9 @@ from twelvefold.services.store import open_store
 pytestmark = pytest.mark.mysql
 BY_FORCE = -signal.SIGALRM
 """The exit code of a process that its forced exit ended, as on a busy machine."""
-IN_TIME_S = 12.0
-"""Five seconds, with a margin for a slow machine. Without a limit it takes 15 to 65."""
+IN_TIME_S = 30.0
+"""Five seconds, or eight by force, with a margin for a slow machine. Without a limit it takes up to
+65."""
 
 
 @pytest.fixture
@@ -111,9 +112,8 @@ async def wait_for_log(process: asyncio.subprocess.Process, event: str) -> dict[
 
 
 async def wait_until_silent(proxy: SilentProxy) -> None:
-    async with asyncio.timeout(30):
-        while not proxy.silent.is_set():
-            await asyncio.sleep(0.01)
+    while not proxy.silent.is_set():
+        await asyncio.sleep(0.01)
 
 
 async def terminate(process: asyncio.subprocess.Process) -> int:
@@ -167,7 +167,7 @@ async def test_a_worker_that_marks_a_mail_as_sent_ends_in_time(
 
 @pytest.mark.usefixtures("store")
 async def test_web_ends_in_time(proxy: SilentProxy, environ: dict[str, str], here: Path) -> None:
-    async with process(environ, here, "web") as web, httpx2.AsyncClient(timeout=60) as http:
+    async with process(environ, here, "web") as web, httpx2.AsyncClient(timeout=240) as http:
         address = (await wait_for_log(web, "web_ready"))["address"]
         proxy.fall_silent_at(*COMMIT_OF_A_STEP)
         body = {"model": "shop", "input": [user_message(BUYS_TEA)]}

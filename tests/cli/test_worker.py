@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +55,7 @@ def test_a_worker_drives_queued_runs_and_stops_at_sigterm(here: Path, tw: Twelve
     with start(here) as process:
         rested = wait_for("run_rested", process)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=240)
 
     assert (rested["run"], rested["status"]) == (run, "completed")
     assert (process.returncode, err) == (0, "")
@@ -91,7 +90,7 @@ def test_a_run_that_kills_its_process_fails_after_max_attempts(here: Path, tw: T
             if len(exit_codes) == 2:
                 fields = wait_for("run_rested", process)
                 process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
+            process.communicate(timeout=240)
         exit_codes.append(process.returncode)
 
     assert exit_codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
@@ -103,21 +102,19 @@ def test_a_run_that_kills_its_process_fails_after_max_attempts(here: Path, tw: T
 @pytest.mark.usefixtures("shop")
 def test_a_second_signal_ends_a_worker_at_once(here: Path, shop: ModelServer) -> None:
     async def never(call: Any) -> None:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     shop.will(never)
-    with start(here) as process:
+    with start(here, GRACE_S="3600") as process:
         wait_for("worker_started", process)
         _queue_run()
         wait_for("run_taken_up", process)
         process.send_signal(signal.SIGTERM)
         wait_for("worker_stopping", process)
-        signalled_at = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=240)
 
     assert process.returncode == -signal.SIGTERM
-    assert time.monotonic() - signalled_at < 2
 
 
 def _queue_run(text: str = "hi") -> None:
@@ -141,11 +138,10 @@ def test_a_worker_sends_mail_that_is_due(here: Path) -> None:
     async def send_all() -> Sink:
         async with Sink().serving() as sink:
             with start(here, SMTP_URL=sink.url(), MAIL_FROM="shop@example.org") as process:
-                async with asyncio.timeout(20):
-                    while len(sink.mails) < 2:
-                        await asyncio.sleep(0.02)
+                while len(sink.mails) < 2:
+                    await asyncio.sleep(0.02)
                 process.send_signal(signal.SIGTERM)
-                await asyncio.to_thread(process.communicate, timeout=10)
+                await asyncio.to_thread(process.communicate, timeout=240)
         return sink
 
     sink = asyncio.run(send_all())
@@ -185,7 +181,7 @@ def test_a_signal_stops_a_process_that_waits_for_the_database(here: Path, comman
             connection, _ = silent.accept()
             with connection:
                 process.send_signal(signal.SIGTERM)
-                out, _ = process.communicate(timeout=30)
+                out, _ = process.communicate(timeout=240)
 
     assert process.returncode == 0
     assert json.loads(out.splitlines()[-1])["event"] == "signal"

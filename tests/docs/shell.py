@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.docs.pages import ROOT, Block, blocks
 from tests.ports import free_port
 
-TIMEOUT_S = 240
+TIMEOUT_S = 900
 ANY = "…"
 NOT_LINKED = {".git", ".venv", ".env", ".services", "dist", "site", "twelvefold.db"}
 

@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "howto" / "deploy.md"
 RUN_HERE = "tests/docs/test_deploying.py does it"
 SECRET = "hush"
 SYSTEMD = ROOT / "tests" / "docs" / "systemd.py"
-pytestmark = [pytest.mark.pages, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.pages, pytest.mark.timeout(1_000)]
 
 
 class Machine:
@@ -50,7 +50,7 @@ class Machine:
         """Run the page's blocks and return their output. Raises AssertionError."""
         script, output = self.work / "page.sh", self.work / "output"
         script.write_text("\n".join(["set -x", *self._steps()]))
-        status = run_script(script, self.work, self._environ, 300, output)
+        status = run_script(script, self.work, self._environ, 900, output)
         assert status == 0, output.read_text()
         return output.read_text()
 

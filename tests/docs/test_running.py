@@ -21,7 +21,7 @@ from tests.servers.mariadb import USER, PrivateMariaDB
 DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 NETWORK_VARIABLES = re.compile(r"(?i)PIP_|SSL_CERT_|REQUESTS_CA_|.*_PROXY$")
-pytestmark = [pytest.mark.pages, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.pages, pytest.mark.timeout(1_000)]
 
 
 def with_commands() -> list[Path]:

@@ -15,7 +15,7 @@ from examples.support.carrier_server import carrier
 from examples.support.workflow import CUSTOMER, workflow
 from twelvefold.testing import SyncTestApp, assert_called, call, crash_matrix
 
-pytestmark = pytest.mark.timeout(400)  # for the kills, each of which starts processes
+pytestmark = pytest.mark.timeout(900)  # for the kills, each of which starts processes
 RECEIPT = Path(__file__).resolve().parents[2] / "examples" / "support" / "receipt.png"
 FIND = call("find_order", number=1002)
 REFUNDED = "select refunded_cents as cents from support_orders where number = 1002"

@@ -44,12 +44,24 @@ async def test_a_reply_is_blocked_until_its_barrier_is_released() -> None:
         barrier = model.block_reply("A", 1)
         reply = tasks.create_task(request(model, user("book A")))
         await barrier.reached.wait()
-        await asyncio.sleep(0.05)
         was_blocked = not reply.done()
         barrier.release()
 
     assert was_blocked
     assert reply.result().items[0]["name"] == "book"
+
+
+async def test_all_replies_stop_halfway_until_the_model_is_open() -> None:
+    async with FakeModelServer().serve() as model, asyncio.TaskGroup() as tasks:
+        model.is_open.clear()
+        replies = [tasks.create_task(request(model, user(f"book {ref}"))) for ref in "AB"]
+        while model.requests.total() < len(replies):
+            await asyncio.sleep(0.001)
+        were_done = [reply.done() for reply in replies]
+        model.is_open.set()
+
+    assert were_done == [False, False]
+    assert [reply.result().items[0]["name"] for reply in replies] == ["book", "book"]
 
 
 async def test_the_mail_server_stores_the_subject_of_each_message() -> None:

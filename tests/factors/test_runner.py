@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.loop_time import move_loop_time
 from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
 from twelvefold.factors.harness import MachineLoad, Report, Result, TestBed
@@ -13,6 +14,7 @@ from twelvefold.factors.registry import FACTORS, Factor, select_factors
 from twelvefold.factors.runner import run_checks
 
 QUIET = MachineLoad(lambda: 1.0)
+LIMIT_S = 3_600.0
 
 
 @pytest.fixture
@@ -113,10 +115,13 @@ async def test_a_check_that_runs_out_of_time_on_a_busy_machine_is_inconclusive(
 
 async def test_each_check_has_a_timeout_from_its_own_start(settings: Settings) -> None:
     async def most_of_it(bed: TestBed, report: Report) -> None:
-        await asyncio.sleep(0.6)
+        move_loop_time(0.6 * LIMIT_S)
+        await asyncio.sleep(0.001)  # lets timers fire
 
     factors = [Factor(number, "One", most_of_it) for number in ("II", "III", "IV")]
-    results = await run_checks(settings, {}, factors, timeout_s=1.0, max_concurrent=1, load=QUIET)
+    results = await run_checks(
+        settings, {}, factors, timeout_s=LIMIT_S, max_concurrent=1, load=QUIET
+    )
 
     assert [one.result for one in results] == ["pass"] * 3
 

@@ -9,7 +9,7 @@ from twelvefold.config import Settings
 from twelvefold.factors.harness import MachineLoad, Report, Result, TestBed, open_test_bed
 from twelvefold.factors.registry import FACTORS, Factor
 
-CHECK_TIMEOUT_S = 45.0
+CHECK_TIMEOUT_S = 180.0
 """For each check, from its own start, on a quiet machine."""
 MAX_CONCURRENT = 4
 """Checks at a time; most of their time they wait for processes to start."""

@@ -8,7 +8,7 @@ from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, 
 
 PICTURES_DIR = os.environ.get("PICTURES")
 """Where to write the screenshots of the docs; None to take none."""
-REPLY_TIMEOUT_MS = 30_000
+REPLY_TIMEOUT_MS = 120_000
 
 
 class ChatPage:

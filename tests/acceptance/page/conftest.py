@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.acceptance.page.chat_page import PICTURES_DIR, ChatPage, new_chat_page
 from tests.acceptance.page.chromium import chromium
@@ -27,6 +27,9 @@ from tests.acceptance.page.slow_model import SlowModel, slow_model
 OpenChat = Callable[..., Awaitable[ChatPage]]
 OpenOperations = Callable[..., Awaitable[OperationsPage]]
 DESKTOP = {"width": 1440, "height": 900}
+TIMEOUT_MS = 60_000
+"""For each step and each expectation. Only a hang takes as long, on any machine."""
+expect.set_options(timeout=TIMEOUT_MS)
 _FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>
 <include>/etc/fonts/fonts.conf</include>
 <alias binding="strong"><family>sans</family><prefer><family>Inter</family></prefer></alias>
@@ -88,7 +91,7 @@ async def open_chat(browser: Browser) -> AsyncIterator[OpenChat]:
         async def open_chat(site: Site, **profile: Any) -> ChatPage:
             settings = {"viewport": DESKTOP, "locale": "en-GB", **profile}
             context = await stack.enter_async_context(await browser.new_context(**settings))
-            context.set_default_timeout(10_000)
+            context.set_default_timeout(TIMEOUT_MS)
             chats.append(await new_chat_page(context, site.url))
             return chats[-1]
 
@@ -112,7 +115,7 @@ async def open_operations(browser: Browser, operated: Operated) -> AsyncIterator
         async def open_page(key: str = operated.keys["olga"], **profile: Any) -> OperationsPage:
             settings = {"viewport": DESKTOP, "locale": "en-GB", **profile}
             context = await stack.enter_async_context(await browser.new_context(**settings))
-            context.set_default_timeout(10_000)
+            context.set_default_timeout(TIMEOUT_MS)
             pages.append(await new_operations_page(context, operated.site.url, key))
             return pages[-1]
 

@@ -18,7 +18,7 @@ from twelvefold.core.events import Item
 from twelvefold.services.model.demo import rules
 from twelvefold.services.model.items import message
 
-TIMEOUT_S = 30
+TIMEOUT_S = 240
 HOSTILE = "<img/src=x/onerror=alert(1)>"
 """The name of a principal and of a tool, and part of an error."""
 

@@ -174,9 +174,7 @@ class Site:
     async def start(self) -> None:
         """Start the process and return when it listens."""
         process = self._process = self._spawn("web")
-        for _ in range(1200):
-            if process.poll() is not None:
-                break
+        while process.poll() is None:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self._port)
             except ConnectionError:

@@ -17,7 +17,7 @@ from twelvefold.services.model.items import message
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.browser,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
 ]
 PHONE = {"width": 390, "height": 844}
 FULL_COURSE = "Enrol me in DB-101. If it is full, take whatever is closest."

@@ -16,7 +16,7 @@ from twelvefold.services.model.items import message
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.browser,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
 ]
 FULL_COURSE = "Enrol me in DB-101. If it is full, take whatever is closest."
 SEARCH = "I want to learn programming, for less than 250 dollars."
@@ -49,7 +49,7 @@ async def test_an_enrolment_shows_each_of_its_steps(
     model.pause_at = 36
     model.pause()
     await chat.send(FULL_COURSE)
-    await expect(chat.answers.last).to_contain_text("You are", timeout=30_000)
+    await expect(chat.answers.last).to_contain_text("You are")
     await expect(chat.step(11)).to_be_visible()
     await chat.calls.nth(2).locator("summary").click()
     await chat.take_screenshot("mid-stream")
@@ -131,7 +131,7 @@ async def test_a_reload_during_a_stream_loses_nothing(
     await chat.open()
     model.pause()
     await chat.send(SEARCH)
-    await expect(chat.answers.last).to_contain_text("PY-", timeout=30_000)
+    await expect(chat.answers.last).to_contain_text("PY-")
     shown = await chat.answers.last.inner_text()
     await chat.page.reload()
     # There may be more by now: the model pauses one or two deltas later.
@@ -153,7 +153,7 @@ async def test_a_server_killed_and_restarted_during_a_stream_loses_nothing(
     await chat.open()
     model.pause()
     await chat.send(SEARCH)
-    await expect(chat.answers.last).to_contain_text("PY-", timeout=30_000)
+    await expect(chat.answers.last).to_contain_text("PY-")
     slow_site.kill()
     await expect(chat.page.locator("#connection")).to_contain_text("Nothing is lost")
     model.resume()
@@ -218,7 +218,7 @@ async def test_escape_stops_the_response(
     await chat.open()
     model.pause()
     await chat.send(SEARCH)
-    await expect(chat.answers.last).to_contain_text("PY-", timeout=30_000)
+    await expect(chat.answers.last).to_contain_text("PY-")
     await chat.page.keyboard.press("Escape")
     await chat.wait_for_reply()
 

@@ -21,7 +21,7 @@ from twelvefold.services.model.items import message
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.browser,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
 ]
 ESCAPES = Path(__file__).parents[2] / "observe" / "escapes.json"
 OVERRIDE = "\u202eelpmaxe ta bob\u202c"

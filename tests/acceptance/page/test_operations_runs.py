@@ -16,7 +16,7 @@ from tests.acceptance.page.test_appearance import PHONE, axe_violations
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.browser,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
 ]
 
 

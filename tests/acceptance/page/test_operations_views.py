@@ -12,7 +12,7 @@ from tests.acceptance.page.operations_page import HOSTILE, Operated
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.browser,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
 ]
 
 

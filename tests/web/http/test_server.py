@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.loop_time import move_loop_time, pass_time_until
 from tests.web.doubles import Keys, web_on
 from tests.web.http.raw_client import (
     GET,
@@ -22,7 +23,6 @@ from tests.web.http.raw_client import (
     run_server,
     serve_web,
 )
-from tests.web.loop_time import move_loop_time, pass_time_until
 from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
 from twelvefold.web.http.server.connections import ReceiveLimits

@@ -1,6 +1,7 @@
 """Budgets over HTTP: 429 before a run is written, and runs that fail or wait later."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,13 @@ from twelvefold.core.spending import input_bound
 CAP = 100
 ALL = BudgetScope()
 BUY: Any = [{"role": "user", "content": "buy a lamp"}]
+
+
+@pytest.fixture(autouse=True)
+def _noon(api: Served) -> None:
+    """No test begins before midnight and ends after it, where a budget of a day is renewed."""
+    noon = datetime.now(UTC).replace(hour=12)
+    api.web.services.store.use_clock(round(noon.timestamp() * 1e6))  # type: ignore[attr-defined]
 
 
 async def set_budget(api: Served, tokens: int, policy: Policy = "refuse") -> Budget:

@@ -20,8 +20,9 @@ from twelvefold.factors.harness.runs import (
 
 MAX_READY_S = 10.0
 """A process that takes longer to be ready is not disposable, on any machine."""
-STREAM_TIMEOUT_S = 30.0
-GRACE_S = 1
+STREAM_TIMEOUT_S = 60.0
+GRACE_S = 3
+"""Long enough for the commit of a step on a busy machine; a model call is abandoned after it."""
 LEASE_S = 2
 """How long the runs of a killed worker wait. Only workers have a short lease here: on a slow
 machine a live process could lose it, and another one would correctly take over its run."""
@@ -149,7 +150,11 @@ async def _check_sigterm(workers: _Workers, report: Report) -> None:
     in_reply = await workers.run_to(model.block_reply("term-model", 1), "term-model")
     in_tool = await workers.run_to(model.block_call("term-tool"), "term-tool")
     worker.send_signal(signal.SIGTERM)
-    await asyncio.sleep(0.3)
+
+    async def is_stopping() -> bool:
+        return any(line["event"] == "signal" for line in worker.log)
+
+    await workers.bed.wait_until(is_stopping, "SIGTERM in the log of the worker")
     in_tool.release()
     status = await worker.wait()
     in_reply.release()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from twelvefold.factors.checks.telemetry import check_telemetry
 from twelvefold.factors.harness import FakeModelServer, Process, Report, TestBed
 
-LINE_TIMEOUT_S = 5.0
+LINE_TIMEOUT_S = 20.0
 EXIT_BROKEN_PIPE = 141
 """Also correct: it reports that the output could not be written to the end."""
 FIELDS = {"at", "level", "event", "logger"}

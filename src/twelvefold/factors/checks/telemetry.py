@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from twelvefold.factors.harness import FakeCollector, FakeModelServer, Report, TestBed
 
-EXPORT_TIMEOUT_S = 10.0
+EXPORT_TIMEOUT_S = 30.0
 SECRET = "unspoken"  # noqa: S105 - a word of the user's that must not be exported
 NOWHERE = "http://127.0.0.1:9"
 """A collector that is down: the port of discard, where nothing listens."""

@@ -15,7 +15,7 @@ from twelvefold.errors import SettingsError, StoreFailed, StoreRefused
 from twelvefold.factors.harness import workflow
 
 PREFIX = "tw_factors_"
-RETRY_TIMEOUT_S = 15.0
+RETRY_TIMEOUT_S = 60.0
 """The checks keep the server busy, so a statement may need another attempt."""
 
 

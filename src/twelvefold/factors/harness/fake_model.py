@@ -34,11 +34,16 @@ class Barrier:
 
 
 class FakeModelServer:
-    """Runs in the process of the checks. `delay_s` is added to every reply."""
+    """Runs in the process of the checks. `delay_s` is added to every reply.
+
+    While `is_open` is not set, every reply stops halfway.
+    """
 
     def __init__(self) -> None:
         self.port = 0
         self.delay_s = 0.0
+        self.is_open = asyncio.Event()
+        self.is_open.set()
         self.requests: Counter[tuple[str, str]] = Counter()
         """Number of requests by the name in the base URL and by REF."""
         self._reply_barriers: dict[tuple[str, int], Barrier] = {}
@@ -82,6 +87,7 @@ class FakeModelServer:
             if index == middle:
                 await writer.drain()
                 await asyncio.sleep(self.delay_s)
+                await self.is_open.wait()
                 reply = conversation.tool_results + 1
                 if barrier := self._reply_barriers.get((conversation.ref, reply)):
                     await barrier.block()

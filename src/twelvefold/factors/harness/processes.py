@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -17,9 +18,11 @@ from twelvefold.factors.harness.machine_load import MachineLoad
 
 EXIT_BAD_SETTINGS = 2
 EXIT_TRY_AGAIN = 75
-READY_TIMEOUT_S = 25.0
-EXIT_TIMEOUT_S = 30.0
-HTTP_TIMEOUT_S = 20.0
+READY_TIMEOUT_S = 60.0
+EXIT_TIMEOUT_S = 60.0
+HTTP_TIMEOUT_S = 60.0
+FIRST_PORT, LAST_PORT = 20_000, 32_000
+"""Below Linux's default `ip_local_port_range`: no connection and no port 0 gets one of these."""
 AUDIT_HOOK = Path(__file__).with_name("audit_hook.py")
 _PYTHONPATH = "PYTHONPATH"
 
@@ -92,15 +95,23 @@ class ReleaseProcesses:
     def free_port(self) -> int:
         """Return a free port; never the same one twice."""
         while True:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                port: int = free.getsockname()[1]
-            if port not in self._ports:
+            # Seeded by the system: other checks on this machine must not try the same ones.
+            port = random.SystemRandom().randint(FIRST_PORT, LAST_PORT)
+            if port not in self._ports and _is_free(port):
                 self._ports.add(port)
                 return port
 
     async def close(self) -> None:
         for process in self._started:
             await process.stop(signal.SIGKILL)
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 class ProcessFiles:

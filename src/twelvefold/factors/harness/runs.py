@@ -7,7 +7,7 @@ from twelvefold.core import Principal, RunId
 from twelvefold.engine import RunRequest, Services, enqueue_run, retry_unavailable
 from twelvefold.factors.harness.workflow import workflow
 
-RETRY_TIMEOUT_S = 20.0
+RETRY_TIMEOUT_S = 60.0
 EVENTS_OF_A_RUN = ["RunStarted", "ModelReplied", "ToolSucceeded", "ModelReplied", "RunFinished"]
 """The journal of a run that called one tool."""
 _BOOKINGS = "select ref from factors_bookings"

@@ -16,7 +16,7 @@ from twelvefold.factors.harness.machine_load import MachineLoad
 from twelvefold.factors.harness.processes import ReleaseProcesses
 from twelvefold.factors.harness.workflow import IMPORT_PATH
 
-WAIT_TIMEOUT_S = 20.0
+WAIT_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
