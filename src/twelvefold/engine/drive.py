@@ -156,7 +156,8 @@ async def _drive_until_idle(driver: RunDriver) -> Outcome:
     services, held = driver.services, driver.held
     limits = limits_of(held.thread, services.limits)
     driver.held = structs.replace(held, drive_until=services.monotonic() + limits.deadline_s)
-    await services.gate.check_workflow(driver.workflow)
+    if driver.workflow.needs_gate:
+        await services.gate.check_workflow(driver.workflow)
     if held.attempts > limits.max_attempts:
         return await driver.end("failed", "attempts", await driver.error_of_attempts())
     try:

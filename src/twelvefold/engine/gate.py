@@ -5,15 +5,11 @@ release may work on the database. It is never closed again.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
-from msgspec import structs
-
-from twelvefold.core import ModelReplied, Schema, ToolFailed, ToolSucceeded, WaitStarted, Workflow
+from twelvefold.core import Schema, Workflow
 from twelvefold.engine.lease import Clock
 from twelvefold.errors import MigrationUnfinished
 
-Timed = TypeVar("Timed", bound=ModelReplied | ToolSucceeded | ToolFailed | WaitStarted)
 LEVEL = "0006"
 """The first schema level whose releases read the entries of waits, children and typed output."""
 RECHECK_S = 3.0
@@ -24,6 +20,7 @@ class Gate:
     """Whether runs may write entries that releases before `LEVEL` cannot read.
 
     `read_schema` returns the state of the database. An open gate is remembered for ever.
+    `was_open`: it is known to be open, without a look at the database.
     """
 
     def __init__(
@@ -31,39 +28,25 @@ class Gate:
     ) -> None:
         self._read_schema = read_schema
         self._monotonic = monotonic
-        self._is_open = False
+        self.was_open = False
         self._checked_at: float | None = None
-
-    @property
-    def was_open(self) -> bool:
-        """Whether it is known to be open, without a look at the database."""
-        return self._is_open
-
-    def with_duration(self, event: Timed, began: float) -> Timed:
-        """Return an entry with the time since `began`, by the gate's clock.
-
-        Unchanged until it is known that no older release reads the journal.
-        """
-        if not self._is_open:
-            return event
-        return structs.replace(event, took_us=round((self._monotonic() - began) * 1_000_000))
 
     def note(self, schema: Schema | None) -> None:
         """Take the state of the database, which was read for another reason."""
-        self._is_open = self._is_open or serves_only_new(schema)
+        self.was_open = self.was_open or serves_only_new(schema)
 
     def follow(self, other: "Gate") -> None:
         """Take what the gate of other services of this process knows of the same database."""
-        self._is_open = self._is_open or other.was_open
+        self.was_open = self.was_open or other.was_open
 
     async def is_open(self) -> bool:
         """Return whether it is open. Raises StoreUnavailable."""
         now = self._monotonic()
         is_fresh = self._checked_at is not None and now - self._checked_at < RECHECK_S
-        if not self._is_open and not is_fresh:
-            self._is_open = serves_only_new(await self._read_schema())
+        if not self.was_open and not is_fresh:
+            self.was_open = serves_only_new(await self._read_schema())
             self._checked_at = now
-        return self._is_open
+        return self.was_open
 
     async def if_open(self, value: str) -> str:
         """Return the value, for a field that older releases do not have; "" while it is closed."""
@@ -78,9 +61,8 @@ class Gate:
             ).loggable()
 
     async def check_workflow(self, workflow: Workflow) -> None:
-        """Raise MigrationUnfinished if runs of the workflow need the gate and it is closed."""
-        if workflow.needs_gate:
-            await self.check(f"workflow {workflow.name}")
+        """Raise MigrationUnfinished if the gate is closed, which runs of the workflow need."""
+        await self.check(f"workflow {workflow.name}")
 
 
 def serves_only_new(schema: Schema | None) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 from msgspec import structs
@@ -34,6 +35,7 @@ from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 NO_USAGE = Usage()
+Timed = TypeVar("Timed", bound=ModelReplied | ToolSucceeded | ToolFailed | WaitStarted)
 CallOutcome = ToolSucceeded | ToolFailed | OutcomeUnknown | WaitStarted
 """The result of a call, as an event; its result may come later."""
 
@@ -108,6 +110,16 @@ def apply_entries(
     if metrics.active is not None:
         metrics.active.recorded(thread.workflow, [entry.event for entry in entries])
     return structs.replace(held, thread=thread)
+
+
+def with_duration(services: Services, event: Timed, began: float) -> Timed:
+    """Return the entry with the time since `began`, by `Services.monotonic`.
+
+    Unchanged until it is known that no older release reads the journal.
+    """
+    if not services.gate.was_open:
+        return event
+    return structs.replace(event, took_us=round((services.monotonic() - began) * 1_000_000))
 
 
 def entry_of(held: HeldRun, replied: ModelReplied) -> Entry:

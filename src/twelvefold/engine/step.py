@@ -43,7 +43,7 @@ from twelvefold.engine.children import Planner, open_planner
 from twelvefold.engine.commit import append, write
 from twelvefold.engine.delta_writer import DeltaWriter, HeldBackText
 from twelvefold.engine.fallback import Build, request_reply, run_limits
-from twelvefold.engine.held_run import CallOutcome, HeldRun, entry_of
+from twelvefold.engine.held_run import CallOutcome, HeldRun, entry_of, with_duration
 from twelvefold.engine.new_children import NewChild, notify_started
 from twelvefold.engine.perform import (
     InstructionsFailed,
@@ -111,7 +111,7 @@ async def _call_model(
     began = services.monotonic()
     with nullcontext() if services.traces is None else reply_context(held.thread.head + 1):
         reply = await _request_reply(services, held, workflow, build, listener)
-    replied = _checked(workflow, services.gate.with_duration(reply, began))
+    replied = _checked(workflow, with_duration(services, reply, began))
     # The decision that follows from the reply is made before it is written: both are one commit.
     expected = held.thread.after(entry_of(held, replied))
     decision = decide(expected, workflow, limits)

@@ -12,8 +12,7 @@ from twelvefold.web.probes import Readiness
 from twelvefold.web.runs.executor import RunExecutor
 from twelvefold.web.runs.queue_limit import QueueLimiter
 from twelvefold.web.state import WAITS, Waits, Web
-from twelvefold.web.streaming.poller import poll_journal
-from twelvefold.web.streaming.reader import RunNotifier
+from twelvefold.web.streaming.reader import RunNotifier, poll_journal
 
 log = get_logger(__name__)
 

@@ -86,8 +86,8 @@ def test_a_missing_name_is_a_key_error() -> None:
             order_values({"two": 2})
 
 
-PARTS = {"join_errors", "has_asked"}
-"""Parts of the statement `found_runs`, which is assembled."""
+PARTS = {"join_errors", "has_asked", "usage_sums", "usage_added"}
+"""Parts of statements that are assembled."""
 
 
 def test_every_statement_of_a_file_has_a_name_and_no_comment() -> None:

@@ -12,8 +12,7 @@ from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Store
 from twelvefold.errors import StoreUnavailable
 from twelvefold.web.state import Waits
-from twelvefold.web.streaming.poller import poll_journal
-from twelvefold.web.streaming.reader import INTERRUPTED, RunNotifier
+from twelvefold.web.streaming.reader import INTERRUPTED, RunNotifier, poll_journal
 
 THREAD, OTHER = ThreadId("a" * 44), ThreadId("b" * 44)
 NOTIFIED_ONLY = Waits(poll_driven_elsewhere_s=60.0)

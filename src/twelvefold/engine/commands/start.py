@@ -136,7 +136,8 @@ async def _prepare(
     """Return the new run, the thread that it continues, and its first entry."""
     started, size = _first_entry(services, request)
     workflow = services.workflows[request.workflow]
-    await services.gate.check_workflow(workflow)
+    if workflow.needs_gate:
+        await services.gate.check_workflow(workflow)
     if request.allowed_tools is not None:
         await services.gate.check("a key with allowed tools")
     started = await _with_key(services, request, started)

@@ -25,7 +25,7 @@ from twelvefold.core import (
 )
 from twelvefold.core.waiting import WAITS
 from twelvefold.core.waits import start_wait
-from twelvefold.engine.held_run import CallOutcome
+from twelvefold.engine.held_run import CallOutcome, with_duration
 from twelvefold.engine.lease import HeldLease, LeaseGuard
 from twelvefold.engine.perform.function import OUTSIDE_EFFECTS, call_tool, run_in_own_task
 from twelvefold.engine.perform.tool_error import tool_error
@@ -83,7 +83,7 @@ async def run_call(
         outcome = await _run(services, lease, principal, call, db, tx, attempts)
     if isinstance(outcome, OutcomeUnknown | FanOutCall):
         return outcome
-    return services.gate.with_duration(outcome, began)
+    return with_duration(services, outcome, began)
 
 
 async def _run(

@@ -161,7 +161,7 @@ async def _continue(
             await write_answer(web, principal, request, waiting, index)
             if held := await _claim_if_free(web, waiting.next.run):
                 web.start_drive(held, memory.reservation)
-            else:
+            elif slot is not None:
                 await slot.free()
     # After the slot: with it the run would count twice while its response is read.
     return await _open_next(web, principal, request, waiting, is_here=held is not None)

@@ -179,7 +179,8 @@ class _Turn:
         with web.executor.slot(self._principal):
             async with run_slot(web, self._principal) as slot:
                 held = await start_run(web.services, run)
-            await slot.fill(held.run)
+            if slot is not None:
+                await slot.fill(held.run)
             first = next(one for one in held.thread.latest if isinstance(one.event, RunStarted))
             reader = _reader_of_new_run(web, held.run, first, background=False)
             web.start_drive(held, self._memory.reservation)
@@ -198,12 +199,16 @@ async def reserve_queue_slot(web: Web, principal: Principal) -> AsyncIterator[No
 @asynccontextmanager
 async def run_slot(
     web: Web, principal: Principal, key_id: str | None = None, run: RunId | None = None
-) -> AsyncIterator[RunSlot]:
+) -> AsyncIterator[RunSlot | None]:
     """Take a slot of the principal and one of the key for a run that the body claims.
 
-    `key_id` None: the key of the request. Raises ApiError with 429 if all are taken.
+    `key_id` None: the key of the request. Yields None if there is no key and no limit of a
+    principal. Raises ApiError with 429 if all are taken.
     """
     shares, key = web.services.run_shares, principal.key_id if key_id is None else key_id
+    if not key and web.services.limits.active_runs_per_principal is None:
+        yield None
+        return
     try:
         async with shares.slot(principal.id, key, run) as slot:
             yield slot

@@ -12,8 +12,8 @@ nothing, since the journal has it all.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Container, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Container, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -23,8 +23,8 @@ from msgspec import structs
 from starlette.types import Send
 
 from twelvefold.config import Settings
-from twelvefold.core import Entry, JournalDelta, Listener, RunId, RunStarted, ThreadId
-from twelvefold.errors import StoreUnavailable
+from twelvefold.core import Entry, JournalDelta, Listener, RunId, RunStarted, Store, ThreadId
+from twelvefold.errors import ServiceFault, StoreUnavailable
 from twelvefold.observe.log import get_logger
 from twelvefold.web.ids import ResponseId
 from twelvefold.web.projection.objects import ResponseView, label_of
@@ -148,6 +148,46 @@ class _NotifyingListener:
 
     def shown(self) -> None:
         self._notifier.notify(self._run)
+
+
+# --- entries of other processes -----------------------------------------------------------------
+
+
+@asynccontextmanager
+async def poll_journal(store: Store, notifier: RunNotifier) -> AsyncIterator[None]:
+    """Notify readers of entries that other processes write, while the body runs."""
+    task = asyncio.get_running_loop().create_task(_poll(store, notifier), name="poll journal")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _poll(store: Store, notifier: RunNotifier) -> None:
+    known: dict[ThreadId, tuple[int, int]] = {}
+    while True:
+        threads = await notifier.threads_to_poll()
+        found = await _load_marks(store, threads)
+        # Readers of a new thread, and all readers after a fault, may be behind: notify them too.
+        changed = {thread for thread in threads if found.get(thread) != known.get(thread)}
+        notifier.notify_threads(changed)
+        known = found
+        await asyncio.sleep(notifier.waits.poll_journal_s)
+
+
+async def _load_marks(
+    store: Store, threads: Collection[ThreadId]
+) -> dict[ThreadId, tuple[int, int]]:
+    """Return the marks of each thread. Empty if the store fails; a reader gives up on its own."""
+    try:
+        return await store.marks(threads)
+    except ServiceFault as error:
+        log.warning("journal_not_polled", error=error)
+    except Exception:
+        # No other task would restart the poll.
+        log.exception("journal_poll_failed")
+    return {}
 
 
 # --- the reader of one response -----------------------------------------------------------------

@@ -18,26 +18,17 @@ VALUES (:id, :kind, :release, :host, :pid, :runs, {now_us}, {now_us})
 -- add_usage_of_day: adds the sum of some runs
 INSERT INTO usage_days (day, workflow, runs, failed, input_tokens, output_tokens, cached_tokens, micro_usd)
 VALUES (:day, :workflow, :runs, :failed, :input_tokens, :output_tokens, :cached_tokens, :micro_usd)
-    ON DUPLICATE KEY UPDATE
-       runs = runs + :runs, failed = failed + :failed, input_tokens = input_tokens + :input_tokens,
-       output_tokens = output_tokens + :output_tokens, cached_tokens = cached_tokens + :cached_tokens,
-       micro_usd = COALESCE(micro_usd + COALESCE(:micro_usd, 0), :micro_usd)
+    ON DUPLICATE KEY UPDATE :added
 
 -- add_usage_of_principal: as `add_usage_of_day`
 INSERT INTO usage_principals (day, principal, runs, failed, input_tokens, output_tokens, cached_tokens, micro_usd)
 VALUES (:day, :principal, :runs, :failed, :input_tokens, :output_tokens, :cached_tokens, :micro_usd)
-    ON DUPLICATE KEY UPDATE
-       runs = runs + :runs, failed = failed + :failed, input_tokens = input_tokens + :input_tokens,
-       output_tokens = output_tokens + :output_tokens, cached_tokens = cached_tokens + :cached_tokens,
-       micro_usd = COALESCE(micro_usd + COALESCE(:micro_usd, 0), :micro_usd)
+    ON DUPLICATE KEY UPDATE :added
 
 -- add_usage_detail: as `add_usage_of_day`
 INSERT INTO usage_details (workflow, day, principal, runs, failed, input_tokens, output_tokens, cached_tokens, micro_usd)
 VALUES (:workflow, :day, :principal, :runs, :failed, :input_tokens, :output_tokens, :cached_tokens, :micro_usd)
-    ON DUPLICATE KEY UPDATE
-       runs = runs + :runs, failed = failed + :failed, input_tokens = input_tokens + :input_tokens,
-       output_tokens = output_tokens + :output_tokens, cached_tokens = cached_tokens + :cached_tokens,
-       micro_usd = COALESCE(micro_usd + COALESCE(:micro_usd, 0), :micro_usd)
+    ON DUPLICATE KEY UPDATE :added
 
 -- version_table: 0 rows mean that no migration has run
 SELECT table_name AS name FROM information_schema.tables

@@ -25,24 +25,25 @@ SELECT DISTINCT parent_thread FROM threads {by_parent} WHERE parent_thread IN (:
 SELECT thread_id, run, position, type, version, body, at_us FROM events
  WHERE thread_id IN (:threads) AND type = 'WaitEnded'
 
--- usage_of_days: sums by the columns :groups. Sums of doubles are exact up to 2^53, and cost half of what sums of
--- integers do, which MySQL and MariaDB make decimals
-SELECT :groups, SUM(0e0 + runs) AS runs, SUM(0e0 + failed) AS failed,
-       SUM(0e0 + input_tokens) AS input_tokens, SUM(0e0 + output_tokens) AS output_tokens,
-       SUM(0e0 + cached_tokens) AS cached_tokens, SUM(0e0 + micro_usd) AS micro_usd
-  FROM usage_days WHERE day >= :first_day AND day <= :last_day AND :conditions
+-- usage_added: the changes :added of a row that is there
+runs = runs + :runs, failed = failed + :failed, input_tokens = input_tokens + :input_tokens,
+output_tokens = output_tokens + :output_tokens, cached_tokens = cached_tokens + :cached_tokens,
+micro_usd = COALESCE(micro_usd + COALESCE(:micro_usd, 0), :micro_usd)
+
+-- usage_sums: the columns :sums. Sums of doubles are exact up to 2^53, and cost half of what sums of integers do,
+-- which MySQL and MariaDB make decimals
+SUM(0e0 + runs) AS runs, SUM(0e0 + failed) AS failed,
+SUM(0e0 + input_tokens) AS input_tokens, SUM(0e0 + output_tokens) AS output_tokens,
+SUM(0e0 + cached_tokens) AS cached_tokens, SUM(0e0 + micro_usd) AS micro_usd
+
+-- usage_of_days: sums by the columns :groups
+SELECT :groups, :sums FROM usage_days WHERE day >= :first_day AND day <= :last_day AND :conditions
  GROUP BY :groups ORDER BY :order LIMIT :limit
 
 -- usage_of_principals: as `usage_of_days`, without workflows
-SELECT :groups, SUM(0e0 + runs) AS runs, SUM(0e0 + failed) AS failed,
-       SUM(0e0 + input_tokens) AS input_tokens, SUM(0e0 + output_tokens) AS output_tokens,
-       SUM(0e0 + cached_tokens) AS cached_tokens, SUM(0e0 + micro_usd) AS micro_usd
-  FROM usage_principals WHERE day >= :first_day AND day <= :last_day AND :conditions
+SELECT :groups, :sums FROM usage_principals WHERE day >= :first_day AND day <= :last_day AND :conditions
  GROUP BY :groups ORDER BY :order LIMIT :limit
 
 -- usage_details: as `usage_of_days`, of one workflow or of one principal
-SELECT :groups, SUM(0e0 + runs) AS runs, SUM(0e0 + failed) AS failed,
-       SUM(0e0 + input_tokens) AS input_tokens, SUM(0e0 + output_tokens) AS output_tokens,
-       SUM(0e0 + cached_tokens) AS cached_tokens, SUM(0e0 + micro_usd) AS micro_usd
-  FROM usage_details WHERE day >= :first_day AND day <= :last_day AND :conditions
+SELECT :groups, :sums FROM usage_details WHERE day >= :first_day AND day <= :last_day AND :conditions
  GROUP BY :groups ORDER BY :order LIMIT :limit

@@ -76,14 +76,15 @@ class UsageSums(Database):
 
     def _add(self, db: Connection, sums: Mapping[_Group, UsageSum]) -> None:
         """Send the sums with the commit, in the order of their keys: other orders may deadlock."""
-        for statement, columns in _ADDED.items():
+        for name, columns in _ADDED.items():
+            statement = self._sql[name].replace(":added", self._sql["usage_added"])
             parts: dict[tuple[str, ...], UsageSum] = defaultdict(UsageSum)
             for group, one in sums.items():
                 key = tuple(getattr(group, column) for column in columns)
                 parts[key] = _plus(parts[key], one)
             for key, one in sorted(parts.items(), key=itemgetter(0)):
                 values = dict(zip(columns, key, strict=True)) | _values(one)
-                db.defer(self._sql[statement], values)
+                db.defer(statement, values)
 
     async def usage(self, filter: UsageFilter, *, limit: int) -> Sequence[UsageSum]:
         filters = {
@@ -96,6 +97,7 @@ class UsageSums(Database):
             ":groups": ", ".join(filter.by),
             ":conditions": " AND ".join(f"{name} = :{name}" for name in filters) or "1 = 1",
             ":order": ", ".join(order),
+            ":sums": self._sql["usage_sums"],
         }
         for name, text in parts.items():
             statement = statement.replace(name, text)
