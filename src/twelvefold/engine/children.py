@@ -48,6 +48,7 @@ from twelvefold.engine.lease import new_lease_token
 from twelvefold.engine.new_children import NewChild
 from twelvefold.engine.perform import FanOutCall
 from twelvefold.engine.services import Services
+from twelvefold.engine.traces import decision_of
 from twelvefold.errors import NotFound, RequestError
 from twelvefold.observe.log import get_logger
 
@@ -170,6 +171,7 @@ class Planner:
             thread.key_id,
             thread.allowed_tools,
             caller_of(thread),
+            decision_of(thread),
         )
         try:
             check_storable(started)

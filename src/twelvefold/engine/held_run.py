@@ -43,7 +43,7 @@ from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.new_children import NewChild, notify_started, start_children
 from twelvefold.engine.retry import run_uninterrupted
 from twelvefold.engine.services import Services
-from twelvefold.engine.traces import HeldTrace
+from twelvefold.engine.traces import HeldTrace, decision_of
 from twelvefold.engine.waiting_calls import needs_person
 from twelvefold.errors import StaleRun
 from twelvefold.observe import metrics
@@ -235,7 +235,7 @@ def _build_append(
         parent=RunId.parse(held.thread.parent) if held.thread.parent else None,
         principal=held.thread.principal,
         workflow=held.thread.workflow,
-        traced=trace is not None and trace.is_sampled,
+        traced=bool(trace.is_sampled if trace else decision_of(held.thread)),
     )
 
 

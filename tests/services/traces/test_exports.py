@@ -16,7 +16,7 @@ from tests.testing.planted import billing, desk, hotel
 from twelvefold import current_traceparent
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
-from twelvefold.core.events import ApprovalAsked
+from twelvefold.core.events import ApprovalAsked, RunStarted
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import NullListener, TraceExport
 from twelvefold.core.tools.tool import tool
@@ -28,6 +28,7 @@ from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 from twelvefold.services.traces import find_problem, wants_traces
 from twelvefold.services.traces.exports import LOST_AFTER_S, TraceExporter
+from twelvefold.services.traces.otlp import SpanSink
 from twelvefold.testing import TestApp
 from twelvefold.testing.model import call
 
@@ -106,7 +107,11 @@ async def test_a_sub_workflow_is_part_of_the_trace_of_its_parent(traced: Collect
         app.model.replies(call("billing", input="Bill room 4"), "Billed.", to=desk)
         app.model.replies("It is paid.", to=billing)
         run = await app.run(desk, "Check out", principal="ann")
+        rows = await app.fetch_all("select thread_id from runs")
+        store = app.session.services.store
+        firsts = [(await store.load(row["thread_id"])).entries[0].event for row in rows]
 
+    assert [isinstance(one, RunStarted) and one.sampled for one in firsts] == [True, True]
     spans = traced.by_id()
     assert run.status == "completed"
     assert tree(spans)["invoke_agent billing"] == "execute_tool billing"
@@ -194,6 +199,63 @@ async def test_the_answer_of_a_process_without_traces_ends_a_span(
     names = {span.name for span in spans.values()} - {"wait queue"}
     tool = "execute_tool cancel"
     assert names == {"chat scripted", tool, "invoke_agent hotel", "wait approval"}
+
+
+async def test_the_spans_of_processes_without_traces_are_exported_by_the_next_with_them(
+    traced: Collector,
+) -> None:
+    """One starts the run, a second without traces answers it, and a third one ends it."""
+    async with TestApp([hotel]) as app:
+        app.model.replies(call("cancel", room=4), "Cancelled.")
+        run = RunId.parse((await app.run(hotel, "Cancel room 4", principal="ann")).id)
+        services = app.session.services
+        exporter = services.traces
+        assert isinstance(exporter, TraceExporter)
+        await asyncio.to_thread(exporter.sink.flush)
+        await exporter.confirm()
+        assert await app.fetch_all("select * from trace_exports") == []
+        untraced = replace(services, traces=None)
+        (waiting,) = (await services.store.load(run.thread)).entries[-1:]
+        assert isinstance(waiting.event, ApprovalAsked)
+        app.clock.advance(60)
+        await answer(untraced, run, call=waiting.event.call, approved=True, by="bob")
+        app.clock.advance(1)
+        await drive(untraced, await take(untraced, run), NullListener())
+        assert root_span(run) not in traced.by_id()
+
+        await make_due(services)
+        await exporter.sweep()
+        await asyncio.to_thread(exporter.sink.flush)
+        await exporter.confirm()
+
+        assert await app.fetch_all("select * from trace_exports") == []
+    spans = traced.by_id()  # fails if there are two different spans with one id
+    names = {span.name for span in spans.values()} - {"wait queue"}
+    tool = "execute_tool cancel"
+    assert names == {"chat scripted", tool, "invoke_agent hotel", "wait approval"}
+    assert {span.parent for span in spans.values()} == {"", root_span(run)}
+
+
+async def test_a_process_with_another_sampler_keeps_the_decision(
+    traced: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with TestApp([hotel]) as app:
+        app.model.replies(call("cancel", room=4), "Cancelled.")
+        run = RunId.parse((await app.run(hotel, "Cancel room 4", principal="ann")).id)
+        services = app.session.services
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+        sink = SpanSink(dict(os.environ), "0")
+        other = TraceExporter(services.store, sink)
+        (waiting,) = (await services.store.load(run.thread)).entries[-1:]
+        assert isinstance(waiting.event, ApprovalAsked)
+
+        with_other = replace(services, traces=other)
+        await answer(with_other, run, call=waiting.event.call, approved=True, by="bob")
+        await drive(with_other, await take(with_other, run), NullListener())
+        await asyncio.to_thread(sink.flush)
+        await other.close()
+
+    assert root_span(run) in traced.by_id()
 
 
 async def make_due(services: Services) -> None:

@@ -23,7 +23,7 @@ from twelvefold.core import (
     Thread,
     TraceExport,
 )
-from twelvefold.core.trace_ids import SpanContext, call_span, reply_span, trace_of
+from twelvefold.core.trace_ids import RunTrace, SpanContext, call_span, reply_span, trace_of
 from twelvefold.errors import NotFound, ServiceFault, StoreRefused, StoreUnavailable
 from twelvefold.observe import gen_ai
 from twelvefold.observe.log import get_logger
@@ -59,11 +59,11 @@ BATCH_SIZE = 50
 class HeldTrace:
     """Implements `twelvefold.engine.HeldTrace`."""
 
-    def __init__(self, exporter: "TraceExporter", spans: RunSpans, name: str) -> None:
+    def __init__(self, exporter: "TraceExporter", spans: RunSpans, started: RunStarted) -> None:
         self._exporter = exporter
         self._trace = spans.trace
         self._spans = spans
-        self._flags = exporter.sink.flags(spans.trace, name)
+        self._flags = exporter.flags(spans.trace, started)
         self._receipt = exporter.receipt(spans.trace.run)
 
     @property
@@ -132,7 +132,16 @@ class TraceExporter:
         started = cast("RunStarted", first.event)
         content = SpanContent() if self.sink.captures_content else None
         made = RunSpans(trace_of(run, started), content)
-        return HeldTrace(self, made, f"{gen_ai.OPERATION_INVOKE_AGENT} {started.workflow}")
+        return HeldTrace(self, made, started)
+
+    def flags(self, trace: RunTrace, started: RunStarted) -> int:
+        """Return the flags of a run's trace: as decided at its start, or as the sampler decides."""
+        if started.sampled is not None:
+            return int(started.sampled)
+        return self.sink.flags(trace, f"{gen_ai.OPERATION_INVOKE_AGENT} {started.workflow}")
+
+    def samples(self, run: RunId, started: RunStarted) -> bool:
+        return bool(self.flags(trace_of(run, started), started))
 
     def caller(self) -> str:
         return current_span()
