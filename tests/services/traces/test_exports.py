@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from opentelemetry import trace as otel
@@ -20,15 +21,17 @@ from twelvefold.core.events import ApprovalAsked, RunStarted
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import NullListener, TraceExport
 from twelvefold.core.tools.tool import tool
-from twelvefold.core.trace_ids import SpanContext, root_span
+from twelvefold.core.trace_ids import RunTrace, SpanContext, root_span
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine import answer, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
+from twelvefold.observe.run_spans import Span
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 from twelvefold.services.traces import find_problem, wants_traces
-from twelvefold.services.traces.exports import LOST_AFTER_S, TraceExporter
+from twelvefold.services.traces.exports import BATCH_SIZE, LOST_AFTER_S, TraceExporter
 from twelvefold.services.traces.otlp import SpanSink
+from twelvefold.services.traces.receipts import Receipt
 from twelvefold.testing import TestApp
 from twelvefold.testing.model import call
 
@@ -318,6 +321,85 @@ async def test_an_export_that_cannot_be_read_does_not_hold_up_the_others(
         assert root_span(runs[1]) in traced.by_id()
         assert root_span(runs[0]) not in traced.by_id()
     assert "trace_not_exported" in caplog.text
+
+
+# --- many exports ---------------------------------------------------------------------------------
+
+
+class FakeSink:
+    """Takes spans; `is_failing` is what it says of its collector."""
+
+    captures_content = False
+
+    def __init__(self, *, is_failing: bool) -> None:
+        self.is_failing = is_failing
+        self.runs: set[RunId] = set()
+
+    def flags(self, trace: RunTrace, name: str) -> int:
+        return 1
+
+    def emit(self, trace: RunTrace, span: Span, receipt: Receipt) -> None:
+        self.runs.add(trace.run)
+
+
+async def leave_exports(app: TestApp, count: int, *, age_s: float = 0.0) -> None:
+    """Let one run leave so many exports."""
+    app.model.replies("Hello.")
+    run = RunId.parse((await app.run(hotel, "Hi")).id)
+    services = app.session.services
+    for number in range(count):
+        await services.store.add_trace_export(TraceExport(run, 3 + number))
+    async with services.store.write() as tx:
+        age_us = round(age_s * 1_000_000)
+        await tx.execute(
+            "update trace_exports set due_at = 0, created_at = created_at - :a", a=age_us
+        )
+
+
+@pytest.mark.parametrize(
+    ("count", "is_failing", "has_more"),
+    [
+        (BATCH_SIZE, False, True),
+        (BATCH_SIZE - 1, False, False),
+        (BATCH_SIZE, True, False),
+    ],
+)
+async def test_a_search_goes_on_at_once_while_the_collector_takes_spans(
+    count: int, is_failing: bool, has_more: bool
+) -> None:
+    async with TestApp([hotel]) as app:
+        await leave_exports(app, count)
+        sink = FakeSink(is_failing=is_failing)
+        exporter = TraceExporter(app.session.services.store, cast("SpanSink", sink))
+
+        assert await exporter.sweep() is has_more
+
+        assert len(sink.runs) == 1
+
+
+async def test_all_exports_that_are_too_old_are_removed_while_the_collector_fails() -> None:
+    async with TestApp([hotel]) as app:
+        await leave_exports(app, 2 * BATCH_SIZE + 1, age_s=LOST_AFTER_S + 60)
+        sink = FakeSink(is_failing=True)
+        exporter = TraceExporter(app.session.services.store, cast("SpanSink", sink))
+
+        await exporter.sweep()
+
+        assert await app.fetch_all("select * from trace_exports") == []
+        assert sink.runs == set()
+
+
+async def test_one_run_is_tried_while_the_collector_fails() -> None:
+    async with TestApp([hotel]) as app:
+        for _ in range(3):
+            await leave_exports(app, 1)
+        sink = FakeSink(is_failing=True)
+        exporter = TraceExporter(app.session.services.store, cast("SpanSink", sink))
+
+        await exporter.sweep()
+
+        assert len(sink.runs) == 1
+        assert len(await app.fetch_all("select * from trace_exports")) == 3
 
 
 # --- collectors that do not work ------------------------------------------------------------------

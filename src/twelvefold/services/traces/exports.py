@@ -171,9 +171,8 @@ class TraceExporter:
             await asyncio.sleep(self._timings.confirm_s)
             await self.confirm()
             slept_s += self._timings.confirm_s
-            if slept_s >= self._timings.sweep_s:
+            if slept_s >= self._timings.sweep_s and not await self.sweep():
                 slept_s = 0.0
-                await self.sweep()
 
     async def confirm(self) -> None:
         """Remove exports that are complete from the store; what fails is exported again later."""
@@ -185,9 +184,24 @@ class TraceExporter:
         except ServiceFault as error:
             log.warning("trace_exports_not_removed", error=error)
 
-    async def sweep(self) -> None:
-        """Export the spans that other processes have left."""
+    async def sweep(self) -> bool:
+        """Export the spans of runs that other processes have left; return whether more are due.
+
+        While no collector takes spans, one run at a time is tried.
+        """
         try:
+            due = await self._claim()
+            most = 1 if self.sink.is_failing else BATCH_SIZE
+            for one in due[:most]:
+                await self._try_export(one)
+        except ServiceFault as error:
+            log.warning("trace_exports_not_read", error=error)
+            return False
+        return len(due) == most == BATCH_SIZE
+
+    async def _claim(self) -> list[TraceExport]:
+        """Return exports that are due. Those that are too old are removed."""
+        while True:
             due = await self._store.claim_trace_exports(
                 limit=BATCH_SIZE, lease_s=self._timings.lease_s
             )
@@ -195,11 +209,8 @@ class TraceExporter:
             if lost:
                 log.error("traces_lost", runs=len(lost), hours=round(LOST_AFTER_S / 3600))
                 await self._store.remove_trace_exports(lost)
-            for one in due:
-                if one.age_s <= LOST_AFTER_S:
-                    await self._try_export(one)
-        except ServiceFault as error:
-            log.warning("trace_exports_not_read", error=error)
+            if len(lost) < BATCH_SIZE:
+                return [one for one in due if one.age_s <= LOST_AFTER_S]
 
     async def _try_export(self, export: TraceExport) -> None:
         """Export a run unless this release cannot read it; it stays for another one."""
