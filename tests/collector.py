@@ -70,8 +70,11 @@ class Collector:
             return self.refusals.pop(0)
 
     def answer(self) -> bytes:
-        partial = {"rejected_spans": self.rejects} if self.rejects else None
-        return ExportTraceServiceResponse(partial_success=partial).SerializeToString()
+        response = ExportTraceServiceResponse()
+        if self.rejects:
+            response.partial_success.rejected_spans = self.rejects
+        answer: bytes = response.SerializeToString()
+        return answer
 
     def environ(self, **more: str) -> dict[str, str]:
         """Return the variables of a process that exports to this collector, soon."""
@@ -88,7 +91,7 @@ class Collector:
             received = [*self.spans]
         found: dict[str, ReceivedSpan] = {}
         for span in received:
-            assert found.setdefault(span.id, span) == span
+            assert found.setdefault(span.id, span) == span, (found[span.id], span)
         return found
 
 

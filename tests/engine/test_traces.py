@@ -16,8 +16,9 @@ from twelvefold.core.thread import Thread
 from twelvefold.core.tools.tool import tool
 from twelvefold.core.trace_ids import SpanContext
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.commands import RunRequest, cancel, enqueue_run, start_run
+from twelvefold.engine.commands import RunRequest, cancel, enqueue_run, start_run, take
 from twelvefold.engine.drive import drive
+from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.services import Services
 from twelvefold.observe.trace_context import TRACEPARENT, current_traceparent
 from twelvefold.services.model.scripted import calls, says
@@ -67,6 +68,9 @@ class FakeTraces:
 
     def caller(self) -> str:
         return self.current
+
+    def samples(self, run: RunId, started: RunStarted) -> bool:
+        return self.is_sampled
 
     def hold(self, run: RunId, thread: Thread) -> FakeHeld:
         self.interrupted.append(thread.interrupted)
@@ -228,6 +232,95 @@ async def test_a_run_that_is_given_back_leaves_the_spans_that_are_not_exported(
 
     assert len(await exports(stage)) == left
     assert traces.held[0].recorded == (["rest 1"] if left else [])
+
+
+# --- processes without traces ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("is_sampled", "left"), [(True, 1), (False, 0)])
+async def test_a_process_without_traces_leaves_the_spans_of_a_run_that_it_ends(
+    stage: Stage, is_sampled: bool, left: int
+) -> None:
+    services = traced(stage.process(), FakeTraces(is_sampled=is_sampled))
+    request = RunRequest(workflow="shop", principal=ANN, items=[user("hi")])
+    run, _ = await enqueue_run(services, request)
+
+    await cancel(stage.process(), run)
+
+    assert await exports(stage) == [(str(run), 2)] * left
+
+
+async def test_a_run_without_a_decision_leaves_no_export(stage: Stage) -> None:
+    await drive_new(stage.process(says("Hi.")))
+
+    assert await exports(stage) == []
+
+
+async def give_back(stage: Stage, run: HeldRun) -> None:
+    """Let a process without traces hold a run, and give it back in a call."""
+    services = stage.process(calls(("note", LAMP)), calls(("wait", LAMP)), workflow=waiting())
+    task = asyncio.ensure_future(drive(services, run, NullListener()))
+    await asyncio.wait_for(began.wait(), 10)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("is_sampled", [True, False])
+async def test_a_process_without_traces_leaves_the_spans_of_a_run_that_it_gives_back(
+    stage: Stage, is_sampled: bool
+) -> None:
+    run = await start(traced(stage.process(), FakeTraces(is_sampled=is_sampled)))
+
+    await give_back(stage, run)
+
+    found = await exports(stage)
+    assert [id for id, _ in found] == [str(run.run)] * is_sampled
+
+
+async def test_a_process_that_committed_nothing_leaves_nothing(stage: Stage) -> None:
+    services = traced(stage.process(), FakeTraces())
+    request = RunRequest(workflow="shop", principal=ANN, items=[user("hi")])
+    run, _ = await enqueue_run(services, request)
+    held = await take(stage.process(), run)
+
+    async def no_reply(*_: object) -> object:
+        replying.set()
+        await asyncio.sleep(60)
+        raise AssertionError("it is cancelled before")
+
+    replying = asyncio.Event()
+    silent = type("Silent", (), {"reply": no_reply})()
+    task = asyncio.ensure_future(
+        drive(replace(stage.process(), model=silent), held, NullListener())
+    )
+    await asyncio.wait_for(replying.wait(), 10)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert await exports(stage) == []
+
+
+async def test_the_decision_is_stored_with_the_run(stage: Stage) -> None:
+    decisions = [
+        (await first_of(services)).sampled
+        for services in (
+            stage.process(),
+            traced(stage.process(), FakeTraces()),
+            traced(stage.process(), FakeTraces(is_sampled=False)),
+        )
+    ]
+
+    assert decisions == [None, True, False]
+
+
+async def test_no_decision_is_stored_while_an_older_release_may_read_the_journal(
+    stage: Stage,
+) -> None:
+    services = traced(stage.process(), FakeTraces())
+    async with services.store.write() as tx:
+        await tx.execute("update twelvefold_releases set serves = '0003'")
+
+    assert (await first_of(services)).sampled is None
 
 
 # --- the caller's span ----------------------------------------------------------------------------

@@ -71,6 +71,25 @@ def told(spans: Iterable[Span]) -> list[tuple[str, int, int, str]]:
     ]
 
 
+def test_no_span_ends_before_it_begins_if_the_clock_goes_back() -> None:
+    commits = [
+        (5000, [asked()]),
+        (1000, [took(called("enrol"), 700)]),
+        (1200, [took(succeeded(), 200)]),
+        (6000, [took(said(), 450), finished()]),
+    ]
+
+    found = spans_of(*commits)
+
+    assert told(found) == [
+        ("chat m-1", 5000, 5000, ""),
+        ("execute_tool enrol", 5000, 5000, ""),
+        ("wait retry", 5000, 5550, ""),
+        ("chat m-1", 5550, 6000, ""),
+        ("invoke_agent academy", 5000, 6000, ""),
+    ]
+
+
 def test_a_reply_and_its_call_in_one_commit_have_their_own_times() -> None:
     spans = spans_of(
         (0, [asked()]),

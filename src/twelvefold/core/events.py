@@ -170,6 +170,8 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     another one started has the key of that one. `allowed_tools` are the names of the tools that the
     key allows in the run and in those below it; None: all. `trace` is the `traceparent` of the
     caller's request, "" without one; a run that another one started has that of its parent.
+    `sampled`: whether the trace is exported, as the process decided that started the run; None if
+    it had no traces.
     """
 
     items: tuple[Item, ...]
@@ -183,6 +185,7 @@ class RunStarted(msgspec.Struct, frozen=True, omit_defaults=True):
     key_id: str = ""
     allowed_tools: tuple[str, ...] | None = None
     trace: str = ""
+    sampled: bool | None = None
 
 
 class ModelAttempt(msgspec.Struct, frozen=True, omit_defaults=True):

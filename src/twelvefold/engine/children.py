@@ -49,6 +49,7 @@ from twelvefold.engine.lease import new_lease_token
 from twelvefold.engine.new_children import NewChild, start_children
 from twelvefold.engine.perform import FanOutCall, RollbackTool, run_transactional
 from twelvefold.engine.services import Services
+from twelvefold.engine.traces import decision_of
 from twelvefold.errors import NotFound, RequestError
 from twelvefold.observe.log import get_logger
 
@@ -196,6 +197,7 @@ class Planner:
             thread.key_id,
             thread.allowed_tools,
             caller_of(thread),
+            decision_of(thread),
         )
         try:
             check_storable(started)

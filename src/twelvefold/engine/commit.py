@@ -35,6 +35,7 @@ from twelvefold.engine.held_run import NO_USAGE, HeldRun, apply_entries, held_tr
 from twelvefold.engine.lease import HeldLease
 from twelvefold.engine.new_children import NewChild, notify_started, start_children
 from twelvefold.engine.services import Services
+from twelvefold.engine.traces import decision_of
 from twelvefold.engine.uninterrupted import run_uninterrupted
 from twelvefold.engine.waiting_calls import needs_person
 from twelvefold.errors import StaleRun
@@ -146,7 +147,7 @@ def _build_append(
         parent=RunId.parse(held.thread.parent) if held.thread.parent else None,
         principal=held.thread.principal,
         workflow=held.thread.workflow,
-        traced=trace is not None and trace.is_sampled,
+        traced=bool(trace.is_sampled if trace else decision_of(held.thread)),
     )
 
 

@@ -28,6 +28,7 @@ from twelvefold.engine.commit import catch_up, write
 from twelvefold.engine.held_run import CallOutcome, HeldRun
 from twelvefold.engine.retry import cause_of
 from twelvefold.engine.services import Services
+from twelvefold.engine.traces import decision_of
 from twelvefold.engine.uninterrupted import run_uninterrupted
 from twelvefold.errors import (
     CancelAsked,
@@ -223,11 +224,20 @@ class RunDriver:
         return await run_uninterrupted(release, self.services.exit_limit)
 
     async def _leave_spans(self) -> None:
-        """Let another process export the spans, if this one dies before it has."""
+        """Let another process export the spans, if this one has no traces, or dies before."""
         trace, head = self.held.unrecorded.trace, self.held.thread.head
-        if trace and trace.is_pending:
-            await self.services.store.add_trace_export(TraceExport(self.held.run, head))
+        if not self._has_spans_left():
+            return
+        await self.services.store.add_trace_export(TraceExport(self.held.run, head))
+        if trace:
             trace.rest(head)
+
+    def _has_spans_left(self) -> bool:
+        if trace := self.held.unrecorded.trace:
+            return trace.is_pending
+        if self.services.traces is not None or self.held.claimed:
+            return False
+        return bool(decision_of(self.held.thread))
 
     async def cancel(self) -> None:
         """Cancel a run that was released: its cancel may have been left to the holder."""

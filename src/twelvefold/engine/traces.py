@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from twelvefold.core import Entry, RunId, Thread
+from twelvefold.core import Entry, RunId, RunStarted, Thread
 from twelvefold.observe.trace_context import DRIVEN, DrivenTrace
 
 
@@ -41,12 +41,28 @@ class Traces(Protocol):
         """Return the `traceparent` of OpenTelemetry's current span; "" without one."""
         ...
 
+    def samples(self, run: RunId, started: RunStarted) -> bool:
+        """Return whether the trace of a run that begins with this entry is exported.
+
+        The decision is stored with the run, so that all processes have the same.
+        """
+        ...
+
     def hold(self, run: RunId, thread: Thread) -> HeldTrace:
         """Return the spans of a run that this process has taken.
 
         Those of earlier entries are exported as well if its last holder never gave it back.
         """
         ...
+
+
+def decision_of(thread: Thread) -> bool | None:
+    """Return whether the trace of a run is exported, as decided at its start; None if it was not.
+
+    A process without traces leaves the export of such a run to those that have them.
+    """
+    first = thread.latest[0].event
+    return first.sampled if isinstance(first, RunStarted) else None
 
 
 @contextmanager

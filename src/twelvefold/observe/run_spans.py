@@ -100,7 +100,8 @@ class RunSpans:
         spans: list[Span] = []
         own = (entry for entry in entries if entry.run == self.trace.run.ordinal)
         for at_us, commit in groupby(own, key=lambda entry: entry.at_us):
-            spans += self._commit(at_us, [*commit])
+            # After a failover the clock of the database may be behind that of the one before.
+            spans += self._commit(max(at_us, self._covered_us), [*commit])
         return spans
 
     def _commit(self, at_us: int, entries: Sequence[Entry]) -> Iterator[Span]:
@@ -153,7 +154,7 @@ class RunSpans:
         start_us = self._covered_us
         if event.took_us:
             start_us = max(end_us - event.took_us, start_us)
-        yield from self._gap(entry, entry.at_us, start_us)
+        yield from self._gap(entry, end_us, start_us)
         items = [item for item in event.items if item.get("type") == "function_call"]
         for index, item in enumerate(items):
             tool, wire_id, arguments = (

@@ -90,7 +90,8 @@ def encoded(spans: Sequence[QueuedSpan]) -> ExportTraceServiceRequest:
 
     assert OTLPSender(None, post, ORIGIN).send(spans)
     (body,) = bodies
-    return ExportTraceServiceRequest.FromString(body)
+    request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
+    return request
 
 
 @pytest.mark.parametrize("spans", [(PLAIN,), (FULL,), (PLAIN, FULL, FULL)])
@@ -178,16 +179,15 @@ def test_the_variables_of_the_exporter_hold(monkeypatch: pytest.MonkeyPatch) -> 
             OTEL_EXPORTER_OTLP_COMPRESSION="gzip",
         )
         bodies: list[bytes] = []
-        monkeypatch.setattr(
-            collector, "receive", lambda headers, body: bodies.append(body) or check(headers)
-        )
 
-        def check(headers: dict[str, str]) -> int:
+        def receive(headers: dict[str, str], body: bytes) -> int:
+            bodies.append(body)
             assert headers["x-team"] == "desk"
             assert headers["content-encoding"] == "gzip"
             assert headers["content-type"] == "application/x-protobuf"
             return 200
 
+        monkeypatch.setattr(collector, "receive", receive)
         assert sender.send(queued(PLAIN))
 
     (body,) = bodies

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from opentelemetry import trace as otel
@@ -16,18 +17,21 @@ from tests.testing.planted import billing, desk, hotel
 from twelvefold import current_traceparent
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
-from twelvefold.core.events import ApprovalAsked
+from twelvefold.core.events import ApprovalAsked, RunStarted
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import NullListener, TraceExport
 from twelvefold.core.tools.tool import tool
-from twelvefold.core.trace_ids import SpanContext, root_span
+from twelvefold.core.trace_ids import RunTrace, SpanContext, root_span
 from twelvefold.core.workflow import Workflow
 from twelvefold.engine import answer, take
 from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
+from twelvefold.observe.run_spans import Span
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 from twelvefold.services.traces import find_problem, wants_traces
-from twelvefold.services.traces.exports import LOST_AFTER_S, TraceExporter
+from twelvefold.services.traces.exports import BATCH_SIZE, LOST_AFTER_S, TraceExporter
+from twelvefold.services.traces.otlp import SpanSink
+from twelvefold.services.traces.receipts import Receipt
 from twelvefold.testing import TestApp
 from twelvefold.testing.model import call
 
@@ -106,7 +110,11 @@ async def test_a_sub_workflow_is_part_of_the_trace_of_its_parent(traced: Collect
         app.model.replies(call("billing", input="Bill room 4"), "Billed.", to=desk)
         app.model.replies("It is paid.", to=billing)
         run = await app.run(desk, "Check out", principal="ann")
+        rows = await app.fetch_all("select thread_id from runs")
+        store = app.session.services.store
+        firsts = [(await store.load(row["thread_id"])).entries[0].event for row in rows]
 
+    assert [isinstance(one, RunStarted) and one.sampled for one in firsts] == [True, True]
     spans = traced.by_id()
     assert run.status == "completed"
     assert tree(spans)["invoke_agent billing"] == "execute_tool billing"
@@ -196,6 +204,63 @@ async def test_the_answer_of_a_process_without_traces_ends_a_span(
     assert names == {"chat scripted", tool, "invoke_agent hotel", "wait approval"}
 
 
+async def test_the_spans_of_processes_without_traces_are_exported_by_the_next_with_them(
+    traced: Collector,
+) -> None:
+    """One starts the run, a second without traces answers it, and a third one ends it."""
+    async with TestApp([hotel]) as app:
+        app.model.replies(call("cancel", room=4), "Cancelled.")
+        run = RunId.parse((await app.run(hotel, "Cancel room 4", principal="ann")).id)
+        services = app.session.services
+        exporter = services.traces
+        assert isinstance(exporter, TraceExporter)
+        await asyncio.to_thread(exporter.sink.flush)
+        await exporter.confirm()
+        assert await app.fetch_all("select * from trace_exports") == []
+        untraced = replace(services, traces=None)
+        (waiting,) = (await services.store.load(run.thread)).entries[-1:]
+        assert isinstance(waiting.event, ApprovalAsked)
+        app.clock.advance(60)
+        await answer(untraced, run, call=waiting.event.call, approved=True, by="bob")
+        app.clock.advance(1)
+        await drive(untraced, await take(untraced, run), NullListener())
+        assert root_span(run) not in traced.by_id()
+
+        await make_due(services)
+        await exporter.sweep()
+        await asyncio.to_thread(exporter.sink.flush)
+        await exporter.confirm()
+
+        assert await app.fetch_all("select * from trace_exports") == []
+    spans = traced.by_id()  # fails if there are two different spans with one id
+    names = {span.name for span in spans.values()} - {"wait queue"}
+    tool = "execute_tool cancel"
+    assert names == {"chat scripted", tool, "invoke_agent hotel", "wait approval"}
+    assert {span.parent for span in spans.values()} == {"", root_span(run)}
+
+
+async def test_a_process_with_another_sampler_keeps_the_decision(
+    traced: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with TestApp([hotel]) as app:
+        app.model.replies(call("cancel", room=4), "Cancelled.")
+        run = RunId.parse((await app.run(hotel, "Cancel room 4", principal="ann")).id)
+        services = app.session.services
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+        sink = SpanSink(dict(os.environ), "0")
+        other = TraceExporter(services.store, sink)
+        (waiting,) = (await services.store.load(run.thread)).entries[-1:]
+        assert isinstance(waiting.event, ApprovalAsked)
+
+        with_other = replace(services, traces=other)
+        await answer(with_other, run, call=waiting.event.call, approved=True, by="bob")
+        await drive(with_other, await take(with_other, run), NullListener())
+        await asyncio.to_thread(sink.flush)
+        await other.close()
+
+    assert root_span(run) in traced.by_id()
+
+
 async def make_due(services: Services) -> None:
     async with services.store.write() as tx:
         await tx.execute("update trace_exports set due_at = 0")
@@ -279,6 +344,85 @@ async def test_an_export_that_cannot_be_read_does_not_hold_up_the_others(
         assert root_span(runs[1]) in traced.by_id()
         assert root_span(runs[0]) not in traced.by_id()
     assert "trace_not_exported" in caplog.text
+
+
+# --- many exports ---------------------------------------------------------------------------------
+
+
+class FakeSink:
+    """Takes spans; `is_failing` is what it says of its collector."""
+
+    captures_content = False
+
+    def __init__(self, *, is_failing: bool) -> None:
+        self.is_failing = is_failing
+        self.runs: set[RunId] = set()
+
+    def flags(self, trace: RunTrace, name: str) -> int:
+        return 1
+
+    def emit(self, trace: RunTrace, span: Span, receipt: Receipt) -> None:
+        self.runs.add(trace.run)
+
+
+async def leave_exports(app: TestApp, count: int, *, age_s: float = 0.0) -> None:
+    """Let one run leave so many exports."""
+    app.model.replies("Hello.")
+    run = RunId.parse((await app.run(hotel, "Hi")).id)
+    services = app.session.services
+    for number in range(count):
+        await services.store.add_trace_export(TraceExport(run, 3 + number))
+    async with services.store.write() as tx:
+        age_us = round(age_s * 1_000_000)
+        await tx.execute(
+            "update trace_exports set due_at = 0, created_at = created_at - :a", a=age_us
+        )
+
+
+@pytest.mark.parametrize(
+    ("count", "is_failing", "has_more"),
+    [
+        (BATCH_SIZE, False, True),
+        (BATCH_SIZE - 1, False, False),
+        (BATCH_SIZE, True, False),
+    ],
+)
+async def test_a_search_goes_on_at_once_while_the_collector_takes_spans(
+    count: int, is_failing: bool, has_more: bool
+) -> None:
+    async with TestApp([hotel]) as app:
+        await leave_exports(app, count)
+        sink = FakeSink(is_failing=is_failing)
+        exporter = TraceExporter(app.session.services.store, cast("SpanSink", sink))
+
+        assert await exporter.sweep() is has_more
+
+        assert len(sink.runs) == 1
+
+
+async def test_all_exports_that_are_too_old_are_removed_while_the_collector_fails() -> None:
+    async with TestApp([hotel]) as app:
+        await leave_exports(app, 2 * BATCH_SIZE + 1, age_s=LOST_AFTER_S + 60)
+        sink = FakeSink(is_failing=True)
+        exporter = TraceExporter(app.session.services.store, cast("SpanSink", sink))
+
+        await exporter.sweep()
+
+        assert await app.fetch_all("select * from trace_exports") == []
+        assert sink.runs == set()
+
+
+async def test_one_run_is_tried_while_the_collector_fails() -> None:
+    async with TestApp([hotel]) as app:
+        for _ in range(3):
+            await leave_exports(app, 1)
+        sink = FakeSink(is_failing=True)
+        exporter = TraceExporter(app.session.services.store, cast("SpanSink", sink))
+
+        await exporter.sweep()
+
+        assert len(sink.runs) == 1
+        assert len(await app.fetch_all("select * from trace_exports")) == 3
 
 
 # --- collectors that do not work ------------------------------------------------------------------

@@ -146,7 +146,8 @@ async def _prepare(
     if before.has_attachments or has_attachments(started.items):
         check_inputs(services, workflow, request.options, before, started.items)
     check_room(before.head, before.size, size, services.limits, entries=RUN_ENTRIES)
-    return _new_run(services, request, before, background=background), before, started
+    new = _new_run(services, request, before, background=background)
+    return new, before, await _with_decision(services, new.run, started)
 
 
 def _first_entry(services: Services, request: RunRequest) -> tuple[RunStarted, int]:
@@ -195,6 +196,13 @@ async def _with_key(services: Services, request: RunRequest, started: RunStarted
     if not (key_id or trace) or not await services.gate.is_open():
         return started
     return structs.replace(started, key_id=key_id, trace=trace)
+
+
+async def _with_decision(services: Services, run: RunId, started: RunStarted) -> RunStarted:
+    """Return the entry with the decision whether its trace is exported."""
+    if services.traces is None or not await services.gate.is_open():
+        return started
+    return structs.replace(started, sampled=services.traces.samples(run, started))
 
 
 def _caller_of(services: Services, request: RunRequest) -> str:

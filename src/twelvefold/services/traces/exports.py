@@ -23,7 +23,7 @@ from twelvefold.core import (
     Thread,
     TraceExport,
 )
-from twelvefold.core.trace_ids import SpanContext, call_span, reply_span, trace_of
+from twelvefold.core.trace_ids import RunTrace, SpanContext, call_span, reply_span, trace_of
 from twelvefold.errors import NotFound, ServiceFault, StoreRefused, StoreUnavailable
 from twelvefold.observe import gen_ai
 from twelvefold.observe.log import get_logger
@@ -59,11 +59,11 @@ BATCH_SIZE = 50
 class HeldTrace:
     """Implements `twelvefold.engine.HeldTrace`."""
 
-    def __init__(self, exporter: "TraceExporter", spans: RunSpans, name: str) -> None:
+    def __init__(self, exporter: "TraceExporter", spans: RunSpans, started: RunStarted) -> None:
         self._exporter = exporter
         self._trace = spans.trace
         self._spans = spans
-        self._flags = exporter.sink.flags(spans.trace, name)
+        self._flags = exporter.flags(spans.trace, started)
         self._receipt = exporter.receipt(spans.trace.run)
 
     @property
@@ -132,7 +132,16 @@ class TraceExporter:
         started = cast("RunStarted", first.event)
         content = SpanContent() if self.sink.captures_content else None
         made = RunSpans(trace_of(run, started), content)
-        return HeldTrace(self, made, f"{gen_ai.OPERATION_INVOKE_AGENT} {started.workflow}")
+        return HeldTrace(self, made, started)
+
+    def flags(self, trace: RunTrace, started: RunStarted) -> int:
+        """Return the flags of a run's trace: as decided at its start, or as the sampler decides."""
+        if started.sampled is not None:
+            return int(started.sampled)
+        return self.sink.flags(trace, f"{gen_ai.OPERATION_INVOKE_AGENT} {started.workflow}")
+
+    def samples(self, run: RunId, started: RunStarted) -> bool:
+        return bool(self.flags(trace_of(run, started), started))
 
     def caller(self) -> str:
         return current_span()
@@ -162,9 +171,8 @@ class TraceExporter:
             await asyncio.sleep(self._timings.confirm_s)
             await self.confirm()
             slept_s += self._timings.confirm_s
-            if slept_s >= self._timings.sweep_s:
+            if slept_s >= self._timings.sweep_s and not await self.sweep():
                 slept_s = 0.0
-                await self.sweep()
 
     async def confirm(self) -> None:
         """Remove exports that are complete from the store; what fails is exported again later."""
@@ -176,9 +184,24 @@ class TraceExporter:
         except ServiceFault as error:
             log.warning("trace_exports_not_removed", error=error)
 
-    async def sweep(self) -> None:
-        """Export the spans that other processes have left."""
+    async def sweep(self) -> bool:
+        """Export the spans of runs that other processes have left; return whether more are due.
+
+        While no collector takes spans, one run at a time is tried.
+        """
         try:
+            due = await self._claim()
+            most = 1 if self.sink.is_failing else BATCH_SIZE
+            for one in due[:most]:
+                await self._try_export(one)
+        except ServiceFault as error:
+            log.warning("trace_exports_not_read", error=error)
+            return False
+        return len(due) == most == BATCH_SIZE
+
+    async def _claim(self) -> list[TraceExport]:
+        """Return exports that are due. Those that are too old are removed."""
+        while True:
             due = await self._store.claim_trace_exports(
                 limit=BATCH_SIZE, lease_s=self._timings.lease_s
             )
@@ -186,11 +209,8 @@ class TraceExporter:
             if lost:
                 log.error("traces_lost", runs=len(lost), hours=round(LOST_AFTER_S / 3600))
                 await self._store.remove_trace_exports(lost)
-            for one in due:
-                if one.age_s <= LOST_AFTER_S:
-                    await self._try_export(one)
-        except ServiceFault as error:
-            log.warning("trace_exports_not_read", error=error)
+            if len(lost) < BATCH_SIZE:
+                return [one for one in due if one.age_s <= LOST_AFTER_S]
 
     async def _try_export(self, export: TraceExport) -> None:
         """Export a run unless this release cannot read it; it stays for another one."""
