@@ -112,6 +112,12 @@ async def ask(kind: str, seconds: float = 0) -> Ask:
 
 
 @tool(effect="pure")
+async def ask_person(person: str, kind: str) -> Ask:
+    """Ask somebody else than the customer."""
+    return Ask(f"Which {kind}?", schema=SCHEMAS[kind], person=person)
+
+
+@tool(effect="pure")
 async def remind(seconds: float) -> Wait:
     """Wait some seconds."""
     return Wait(until=timedelta(seconds=seconds))
@@ -147,7 +153,7 @@ async def pay_all(bills: list[str]) -> FanOut:
 workflow = Workflow(
     "orders",
     "You take orders.",
-    (ask, remind, order, pay, pay_soon, pay_all, billing.as_tool("Pays bills.")),
+    (ask, ask_person, remind, order, pay, pay_soon, pay_all, billing.as_tool("Pays bills.")),
     children=(billing,),
 )
 '''

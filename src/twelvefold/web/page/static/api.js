@@ -74,6 +74,12 @@ export const models = async () => (await read("v1/models")).data;
 export const response = (id) => read(`v1/responses/${id}`);
 export const conversations = (after) =>
   read(`v1/conversations?${query(after ? { limit: 30, after } : { limit: 30 })}`);
+export const questions = (after) => read(`v1/questions?${query(after ? { limit: 30, after } : { limit: 30 })}`);
+
+/** Answer a question. `output` is JSON text, so that its numbers keep their digits. */
+export const answerQuestion = (id, output) =>
+  request("POST", "v1/answers", { body: `{"call_id":${JSON.stringify(id)},"output":${output}}` });
+
 export const createConversation = () => write("v1/conversations");
 export const readConversation = (id) => read(conversation(id));
 export const deleteConversation = (id) => request("DELETE", conversation(id));

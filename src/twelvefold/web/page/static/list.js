@@ -42,6 +42,10 @@ export class ConversationList {
     this.render();
   }
 
+  has(id) {
+    return this.rows.some((row) => row.id === id);
+  }
+
   title(id) {
     return this.rows.find((row) => row.id === id)?.title ?? "";
   }

@@ -10,6 +10,7 @@ import { Family } from "./family.js";
 import { Journal } from "./journal.js";
 import { deleteKey, keepLoginOpen, key } from "./key.js";
 import { ConversationList } from "./list.js";
+import { OpenQuestions } from "./open_questions.js";
 import { initPanels, isNarrow, showPanel, toggleJournal } from "./panels.js";
 import { Question } from "./question.js";
 import { listenToShortcuts } from "./shortcuts.js";
@@ -67,6 +68,11 @@ const composer = new Composer(
   },
   { send: sendMessage, stop, onError: showError },
 );
+
+const questions = new OpenQuestions({
+  isOwn: (id) => list.has(id),
+  onAnswered: () => conversation.refresh().catch(() => {}),
+});
 
 /** The models of the server by name, each with `accepts` and `examples`. */
 const modelsByName = new Map();
@@ -168,6 +174,7 @@ function applyEntries(entries) {
 async function readList() {
   await list.read();
   render(); // the list has the title
+  await questions.count();
 }
 
 function composerState({ isStopping, isBusy, isWaiting }) {
@@ -254,6 +261,7 @@ function listen() {
   byId("new").addEventListener("click", startNew);
   byId("delete").addEventListener("click", deleteConversation);
   byId("retry").addEventListener("click", reconnectNow);
+  byId("show-questions").addEventListener("click", () => questions.open());
   byId("show-shortcuts").addEventListener("click", () => byId("shortcuts").showModal());
   byId("log-out").addEventListener("click", () => {
     deleteKey();
@@ -269,6 +277,7 @@ function listen() {
     KeyL: () => focusPanel("list", "#conversations a[aria-current]", "#conversations a", "#new"),
     KeyC: () => focusPanel("chat", "#message"),
     KeyJ: () => (isNarrow() ? focusPanel("journal", "#entries summary") : toggleJournal()),
+    KeyQ: () => void questions.open(),
     KeyA: () => (showPanel("chat"), thread.openForm?.focus()),
     Slash: () => byId("shortcuts").showModal(),
     Escape: () => (conversation.isBusy ? void stop() : false),
