@@ -74,6 +74,21 @@ async def test_a_principal_at_its_limit_does_not_delay_others(stage: Stage) -> N
         await until_over(stage, *single, *flood)
 
 
+async def test_a_key_at_its_limit_does_not_delay_other_keys_of_its_principal(stage: Stage) -> None:
+    limits = replace(LIMITS, active_runs_per_key=1)
+    services = stage.process(model=(model := Turnstile()), limits=limits)
+    flood = await enqueue(services, ANN, 80)
+    single = await enqueue(services, Principal("ann", "key_2"), 1)
+
+    async with working(Worker(services, 8, POLL_S)):
+        await model.until_requested(2)
+        status = [(await stage.record(run)).status for run in (*single, *flood)]
+        model.answer(81)
+        await until_over(stage, *single, *flood)
+
+    assert (status[0], status.count("running")) == ("running", 2)
+
+
 async def test_a_run_with_a_priority_is_driven_before_those_that_wait(stage: Stage) -> None:
     services = stage.process(model=(model := Turnstile()))
     batch = await enqueue(services, ANN, 5)
@@ -110,9 +125,11 @@ def test_a_hold_ends() -> None:
 
     holds.add(owner_of("key", "key_1"))
     assert (one in holds, other in holds) == (True, False)
+    assert holds.keys == ["key_1"]
     holds.add(owner_of("principal", "ann"))
     assert other in holds
+    assert holds.keys == ["key_1"]
     now[0] = HOLD_S
-    assert (one in holds, other in holds) == (False, False)
+    assert (one in holds, other in holds, holds.keys) == (False, False, [])
     holds.clear()
     assert not holds

@@ -36,6 +36,7 @@ from twelvefold.engine import (
     answer_question,
     cancel,
     find_prices,
+    fork_at,
     settle,
     take,
 )
@@ -133,10 +134,8 @@ async def fork(context: CommandContext, *, position: str) -> int:
     run_id, at, number = position.rpartition("@")
     if not at or not number.isdecimal():
         raise RequestError(f"{position!r}: use ID@N, where N is a position in `runs events ID`")
-    store = context.services.store
-    run = await find_run(store, run_id)
-    new = context.services.ids.thread_in_family(run.thread)
-    await store.fork(run.thread, int(number), new)
+    run = await find_run(context.services.store, run_id)
+    new = await fork_at(context.services, run, int(number))
     print(f"conv_{new}")
     print_notice(f"continue with: twelvefold chat --thread conv_{new}")
     return DONE

@@ -71,7 +71,9 @@ class RunSelector:
         # Paused and quarantined runs may be the oldest of all.
         rows = CHOICE * limit + len(self._backoff) + self._limiter.excluded
         workflows = tuple(self._services.workflows) if limit else ()
-        work = await self._services.store.waiting_work(workflows=workflows, limit=rows, after=after)
+        work = await self._services.store.waiting_work(
+            workflows=workflows, limit=rows, after=after, without_keys=self._share_holds.keys
+        )
         self.mail_is_due = work.mail_is_due
         if work.mail_is_due:
             self._on_due_mail()

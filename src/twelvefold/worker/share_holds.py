@@ -4,8 +4,11 @@ from collections.abc import Callable
 
 from twelvefold.core import WaitingRun, owner_of
 
-HOLD_S = 1.0
-"""Then another process may have ended one of their runs. A run that ends here ends all holds."""
+HOLD_S = 2.0
+"""Then another process may have ended one of their runs. A run that ends here ends all holds.
+Longer than the pause between two searches, so that the second one finds the runs of others."""
+MAX_KEYS = 100
+"""Keys whose runs a search leaves out in the database."""
 
 
 class ShareHolds:
@@ -22,6 +25,13 @@ class ShareHolds:
 
     def __len__(self) -> int:
         return len(self._until)
+
+    @property
+    def keys(self) -> list[str]:
+        """The ids of some API keys that are held now."""
+        now, kind = self._now(), owner_of("key", "")
+        held = [owner for owner, until in self._until.items() if until > now]
+        return [one.removeprefix(kind) for one in held if one.startswith(kind)][:MAX_KEYS]
 
     def add(self, owner: str) -> None:
         """Leave the runs of an owner for `HOLD_S`."""

@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from tests.builders import asked
 from tests.engine.commands.stories import MISSING
 from tests.engine.stage import (
     ANN,
@@ -12,6 +14,7 @@ from tests.engine.stage import (
     drive_new,
     start,
 )
+from tests.services.store.builders import new_run
 from twelvefold.core.ids import RunId, family_of
 from twelvefold.core.ports import Principal
 from twelvefold.engine.commands import (
@@ -19,6 +22,7 @@ from twelvefold.engine.commands import (
 )
 from twelvefold.errors import (
     NotFound,
+    RequestError,
 )
 from twelvefold.services.model.scripted import says
 
@@ -35,6 +39,15 @@ async def test_a_fork_continues_from_an_entry(stage: Stage) -> None:
     assert forked.thread.history.entries == first.thread.entries[:2]
     assert (await services.store.thread(by_thread)).forked_at == 3
     assert family_of(by_run) == family_of(by_thread) == family_of(first.run.thread)
+
+
+async def test_a_run_that_another_one_started_is_not_forked(stage: Stage) -> None:
+    services = stage.process()
+    new, parent = new_run(), f"resp_{'0' * 44}1"
+    await services.store.start(new, structs.replace(asked(), parent=parent), None)
+
+    with pytest.raises(RequestError, match=rf"{new.run} was started by run {parent}; fork that"):
+        await fork_at(services, new.run, 1)
 
 
 async def test_a_fork_at_an_entry_of_the_origin_is_a_fork_of_the_origin(stage: Stage) -> None:

@@ -19,11 +19,17 @@ class QueueStore(Protocol):
         ...
 
     async def waiting_work(
-        self, *, workflows: Collection[str], limit: int, after: str = ""
+        self,
+        *,
+        workflows: Collection[str],
+        limit: int,
+        after: str = "",
+        without_keys: Collection[str] = (),
     ) -> WaitingWork:
         """Return runs of these workflows that any process may claim, and whether mail is due.
 
-        Queued runs are those of the principals after `after`, at most `limit`. Runs whose lease
+        Queued runs are those of the principals after `after`, at most `limit`, without those of
+        the API keys `without_keys`. Runs whose lease
         expired are those of every principal, the first to expire, at most as many as one process
         may leave behind. One statement.
         """

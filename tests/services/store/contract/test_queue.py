@@ -211,6 +211,22 @@ async def test_runs_are_found_by_principal_and_after_one(store: Store) -> None:
     assert await found(3, "eve") == ([], "")
 
 
+async def test_runs_of_some_keys_are_left_out(store: Store) -> None:
+    runs = []
+    for key_id in ("", "key_1", "key_2", "key_1"):
+        new = replace(new_run(), key_id=key_id)
+        await store.start(new, asked(), None)
+        runs.append(new.run)
+
+    for without, expected in (
+        ([], runs),
+        (["key_1"], [runs[0], runs[2]]),
+        (["key_1", "key_2"], runs[:1]),
+    ):
+        work = await store.waiting_work(workflows=ACADEMY, limit=9, without_keys=without)
+        assert {one.run for one in work.runs} == set(expected)
+
+
 async def test_a_run_of_a_dead_process_is_found_for_any_principal(
     store: Store,
 ) -> None:

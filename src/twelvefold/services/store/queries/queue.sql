@@ -33,11 +33,13 @@ SELECT * FROM (
    WHERE status IN ('queued', 'running') AND workflow IS NULL AND lease_until <= {now_us} LIMIT 1) unfilled
  ORDER BY principal, lease_until, thread_id, ordinal
 
--- queued_part: queued runs of one workflow, of the principals after :after
+-- queued_part: queued runs of one workflow, of the principals after :after, without those of some keys. In the
+-- order of the index, which has the key, so that no row is read and nothing is sorted
 SELECT * FROM (
   SELECT 'queued' AS part, thread_id, ordinal, principal, lease_until FROM runs {by_queue}
    WHERE status = 'queued' AND workflow = :workflow AND principal > :after AND lease_until <= {now_us}
-   ORDER BY principal, lease_until, thread_id, ordinal LIMIT :limit) queued_part
+     AND (key_id IS NULL OR key_id NOT IN (:without_keys))
+   ORDER BY principal, lease_until, key_id, thread_id, ordinal LIMIT :limit) queued_part
 
 -- expired_part: runs of one workflow whose lease expired, because their process died
 SELECT * FROM (

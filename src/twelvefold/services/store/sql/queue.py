@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from twelvefold.core import Row, RunId, ThreadId, WaitingRun, WaitingWork
-from twelvefold.services.store.sql.base import Database
+from twelvefold.services.store.sql.base import Database, expand_list
 
 MAX_EXPIRED = 1_000
 """Runs with an expired lease that one statement reads, of all principals."""
@@ -28,24 +28,36 @@ class Queue(Database):
         return min(limit, int(rows[0]["queued"]))
 
     async def waiting_work(
-        self, *, workflows: Collection[str], limit: int, after: str = ""
+        self,
+        *,
+        workflows: Collection[str],
+        limit: int,
+        after: str = "",
+        without_keys: Collection[str] = (),
     ) -> WaitingWork:
         if not workflows:
             return WaitingWork(mail_is_due=bool(await self._fetch("mail_is_due")))
-        rows = await self._waiting_rows(workflows, limit, after)
+        rows = await self._waiting_rows(workflows, limit, after, without_keys)
         if _has(rows, "unfilled") and await self._fill_runs():
-            rows = await self._waiting_rows(workflows, limit, after)
+            rows = await self._waiting_rows(workflows, limit, after, without_keys)
         return _waiting_work(rows, limit)
 
     async def unserved_runs(self, *, workflows: Collection[str]) -> Mapping[str, int]:
         rows = await self._fetch_in("unserved_runs", "workflows", list(workflows) or [""])
         return {row["workflow"]: int(row["waiting"]) for row in rows}
 
-    async def _waiting_rows(self, workflows: Collection[str], limit: int, after: str) -> list[Row]:
-        values: dict[str, Any] = {f"workflow{n}": name for n, name in enumerate(workflows)}
+    async def _waiting_rows(
+        self, workflows: Collection[str], limit: int, after: str, without_keys: Collection[str]
+    ) -> list[Row]:
+        statement, values = expand_list(
+            build_waiting_runs(self._sql, len(workflows)),
+            "without_keys",
+            list(without_keys) or [""],
+        )
+        values |= {f"workflow{n}": name for n, name in enumerate(workflows)}
         values |= {"after": after, "limit": limit, "max_expired": MAX_EXPIRED}
         async with self._read_connection() as db:
-            return await db.fetch(build_waiting_runs(self._sql, len(workflows)), values)
+            return await db.fetch(statement, values)
 
     async def _fill_runs(self) -> int:
         """Set the workflow and principal of claimable rows of an older release; return how many.
