@@ -93,6 +93,19 @@ async def failed_message(operated: Operated, attempts: int) -> int:
             await asyncio.sleep(0.2)
 
 
+async def test_a_reply_with_many_calls_is_one_line_of_the_journal(
+    operated: Operated, open_operations: OpenOperations
+) -> None:
+    calls = "\n".join([line("list_orders")] * 3)
+    run = await operated.ask("ann", calls, "refunds")
+    page = await open_operations()
+    await page.open_view(f"runs/{run['id']}")
+
+    entries = page.page.locator(".journal .entry")
+    await expect(entries).to_have_count(7)
+    await expect(entries.nth(1)).to_contain_text("Model called list_orders (3 times)")
+
+
 async def test_a_time_is_local_and_has_utc_in_its_title(
     operated: Operated, open_operations: OpenOperations
 ) -> None:

@@ -7,6 +7,8 @@ import { prettyJson } from "./value.js";
 import { waitClause } from "./waits.js";
 
 const READ_DELAY_MS = 120;
+/** Tools that the line of a reply names. */
+const MAX_NAMES = 5;
 const EFFECTS = {
   transactional: "written",
   readonly: "read only",
@@ -211,6 +213,15 @@ function itemsOf(entry) {
   return block("Input", (entry.items ?? []).map(textOfItem).join("\n"));
 }
 
+/** Return the tools of the calls of a reply, each once: `pay, list_orders (3 times)`. */
+function namesOf(calls) {
+  const counts = new Map();
+  for (const { tool } of calls) counts.set(tool, (counts.get(tool) ?? 0) + 1);
+  const names = [...counts].slice(0, MAX_NAMES).map(([tool, times]) => (times > 1 ? `${tool} (${formatCount(times)} times)` : tool));
+  const others = counts.size - names.length;
+  return [...names, others && `${formatCount(others)} more`].filter(Boolean).join(", ");
+}
+
 function replyTitle(names, problems) {
   if (names) return ["Model called ", h("code", {}, names)];
   return problems.length ? "Model replied: no valid output" : "Model replied";
@@ -225,7 +236,7 @@ function tokensOf(entry) {
 function describeReply(entry) {
   const { usage = {}, calls = [], text = "", problems = [] } = entry;
   const cached = usage.cached_tokens ? ` (${formatCount(usage.cached_tokens)} cached)` : "";
-  const names = calls.map((call) => call.tool).join(", ");
+  const names = namesOf(calls);
   const tokens = `${formatCount(usage.input_tokens ?? 0)}${cached} → ${plural(usage.output_tokens ?? 0, "token")}`;
   return step(
     replyTitle(names, problems),

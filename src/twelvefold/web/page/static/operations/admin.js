@@ -2,6 +2,7 @@
 import { query, read, request, write } from "../api.js";
 
 const PAGE_SIZE = 50;
+const JOURNAL_PAGE_SIZE = 500;
 const path = (...parts) => ["v1/admin", ...parts.map(encodeURIComponent)].join("/");
 const list = (name, filter, after, signal) =>
   read(`${path(name)}?${query({ ...filter, limit: PAGE_SIZE, ...(after && { after }) })}`, { signal });
@@ -21,7 +22,7 @@ export const exportRun = async (id) => (await request("GET", path("runs", id, "e
 export async function journal(id, position, signal) {
   const entries = [];
   for (;;) {
-    const page = await read(`${path("runs", id, "journal")}?${query({ after: position, limit: 200 })}`, { signal });
+    const page = await read(`${path("runs", id, "journal")}?${query({ after: position, limit: JOURNAL_PAGE_SIZE })}`, { signal });
     entries.push(...page.data);
     if (!page.has_more) return entries;
     position = page.last;
