@@ -280,7 +280,7 @@ def test_a_thread_id_is_valid_and_sorts_by_its_time() -> None:
 
     assert parse_thread_id(first) == first
     assert first < second
-    assert abs(int(first[:12], 16) * 1000 - now_us()) < 5_000_000
+    assert abs(int(first[:12], 16) * 1000 - now_us()) < 60_000_000
 
 
 def test_a_thread_in_a_family_has_its_first_digits_and_sorts_by_its_time() -> None:
