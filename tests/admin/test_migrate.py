@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import HANG_S
 from twelvefold import Settings, Transaction, Workflow, __version__, open_services
 from twelvefold.admin.migrate import migrate, prepare
 from twelvefold.boot import SCHEMA, this_release
@@ -150,7 +151,7 @@ def test_processes_that_start_together_can_share_a_new_file(tmp_path: Path) -> N
     ]
 
     for process in processes:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=HANG_S)
 
         assert (process.returncode, err) == (0, b"")
 

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from tests.builders import finished_release
 from tests.engine.stage import LIMITS, SCHEMA, Stage, fast_directory, staged
+from tests.loop_clock import LoopClock
 from twelvefold.services.store.migrate import migrate
 from twelvefold.services.store.sqlite.store import SQLiteStore
 
@@ -34,6 +35,11 @@ async def _made(path: Path) -> None:
 async def stage(template: Path) -> AsyncIterator[Stage]:
     async with staged(template) as stage:
         yield stage
+
+
+@pytest.fixture
+async def loop_clock() -> LoopClock:
+    return LoopClock()
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tests.builders import untimed, user
+from tests.waiting import HANG_S
 from twelvefold.backoff import Backoff
 from twelvefold.boot.workflows import with_started
 from twelvefold.core.budget import Limits
@@ -61,15 +62,21 @@ from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import Clock
 from twelvefold.engine.perform import FAULT
-from twelvefold.engine.retry import RetryPolicy
+from twelvefold.engine.retry import ExitLimit, RetryPolicy
 from twelvefold.engine.services import Services, Timings
-from twelvefold.errors import StoreUnavailable, ToolRefused
+from twelvefold.errors import Conflict, StoreUnavailable, ToolRefused
 from twelvefold.services.model.scripted import Script, Scripted, ScriptedModel
+from twelvefold.services.store.sql.base import wall_clock_us
+from twelvefold.services.store.sqlite import WORDS
 from twelvefold.services.store.sqlite.store import SQLiteStore
 
 SCHEMA = "create table bought (item text not null, who text not null);"
-LIMITS = Limits(deadline_s=20.0, lease_s=20.0)
-TIMINGS = Timings(retry=RetryPolicy(Backoff(first_s=0.001, longest_s=0.002)), settlement_s=0.0)
+LIMITS = Limits(deadline_s=HANG_S, lease_s=HANG_S)
+TIMINGS = Timings(
+    retry=RetryPolicy(Backoff(first_s=0.001, longest_s=0.002), timeout_s=HANG_S),
+    release_s=HANG_S,
+    settlement_s=0.0,
+)
 FREQUENT_DELTAS = replace(TIMINGS, delta_s=0.001, delta_retry_s=0.001)
 ANN = Principal("ann")
 
@@ -97,6 +104,7 @@ class Trouble:
         self._at = at
         self._places = places
         self._times = times
+        self.times_caused = 0
         self._spares = spares
         self._passed = 0
         self._dead = False
@@ -119,6 +127,7 @@ class Trouble:
         self._times -= 1
         if self._times < 0:
             return
+        self.times_caused += 1
         try:
             self._happens()
         except Crash:
@@ -364,6 +373,7 @@ class Stage:
         self.requests: list[ModelRequest] = []
         self.timings = TIMINGS
         self._stores: list[SQLiteStore] = []
+        self._passed_us = 0
         self._ids = FixedIds()
 
     def process(
@@ -380,7 +390,7 @@ class Stage:
         """Return a process with its own connection, whose model gives these replies in order."""
         trouble = trouble or Trouble()
         store = TroubledStore(str(self.path), trouble)
-        self._stores.append(store)
+        self._add(store)
         troubled = TroubledModel(model or ScriptedModel(scripted(*replies)), trouble, self.requests)
         workflows = with_started({workflow.name: workflow})
         return Services(
@@ -392,6 +402,7 @@ class Stage:
             "1.0",
             monotonic,
             timings=timings or self.timings,
+            exit_limit=ExitLimit(release_s=HANG_S),
             internal=frozenset(workflows) - {workflow.name},
             profiles={DEFAULT_MODEL: ModelProfile(accepts=accepts)},
         )
@@ -416,6 +427,17 @@ class Stage:
         async with self._store.write() as tx:
             await tx.execute("delete from bought")
 
+    def let_time_pass(self, time_s: float) -> None:
+        """Move the database's clock for all processes, also for those that start later."""
+        self._passed_us += round(time_s * 1_000_000)
+        for store in self._stores:
+            self._set_clock(store)
+
+    def _set_clock(self, store: SQLiteStore) -> None:
+        passed_us = self._passed_us
+        store._load({**WORDS, "now_us": f"({WORDS['now_us']} + {passed_us})"})
+        store._now_us = lambda: wall_clock_us() + passed_us
+
     async def let_leases_run_out(self) -> None:
         async with self._store.write() as tx:
             await tx.execute("update runs set lease_until = 0")
@@ -427,8 +449,12 @@ class Stage:
     @cached_property
     def _store(self) -> SQLiteStore:
         store = SQLiteStore(str(self.path))
-        self._stores.append(store)
+        self._add(store)
         return store
+
+    def _add(self, store: SQLiteStore) -> None:
+        self._stores.append(store)
+        self._set_clock(store)
 
 
 def scripted(*replies: Scripted) -> Script:
@@ -471,6 +497,14 @@ async def drive_new(services: Services, listener: Listener | None = None) -> Out
 async def resume(services: Services, run: RunId) -> Outcome:
     """Drive a run that another process left until it rests."""
     return await drive(services, await take(services, run), NullListener())
+
+
+async def take_over(stage: Stage, services: Services, run: RunId) -> HeldRun:
+    """Claim a run for this process, while the one that holds it renews its lease."""
+    while True:
+        await stage.let_leases_run_out()
+        with suppress(Conflict):  # a renewal came in between
+            return await take(services, run)
 
 
 def after_start(events: Sequence[Event]) -> list[Event]:

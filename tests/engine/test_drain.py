@@ -51,7 +51,7 @@ async def test_a_process_that_stops_gives_the_run_back_after_the_last_entry_of_a
         stopping.set()
         for entry in entries(called("enrol"), succeeded()):
             guard.recorded(entry)
-        await asyncio.sleep(1)
+        await asyncio.Event().wait()
 
     task = asyncio.create_task(drive())
     await asyncio.wait([task])
@@ -83,7 +83,7 @@ async def test_a_second_release_does_not_cancel_the_task_again() -> None:
     async def drive() -> None:
         guard.attach()
         try:
-            await asyncio.sleep(1)
+            await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0)  # a second cancellation would interrupt this
             given_back.set()

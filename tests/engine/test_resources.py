@@ -13,6 +13,8 @@ import pytest
 from tests.builders import open_call
 from tests.engine.leases import until
 from tests.engine.stage import LIMITS, Stage, drive_new, resume, start
+from tests.loop_clock import LoopClock
+from tests.waiting import HANG_S
 from twelvefold.backoff import Backoff
 from twelvefold.core import (
     CallKey,
@@ -35,9 +37,10 @@ from twelvefold.engine.retry import RetryPolicy
 from twelvefold.errors import ResourceUnavailable, WorkflowError
 from twelvefold.services.model.scripted import calls, says
 
-SOON = ResourceTimings(
-    open_s=0.05, retry=RetryPolicy(Backoff(0.001, 0.002), timeout_s=0.05), close_s=0.05
-)
+RETRY = RetryPolicy(Backoff(0.001, 0.002), timeout_s=HANG_S)
+TIMINGS = ResourceTimings(open_s=HANG_S, retry=RETRY, close_s=HANG_S)
+SOON = ResourceTimings(open_s=0.05, retry=replace(RETRY, timeout_s=0.05), close_s=0.05)
+"""For what never succeeds."""
 
 
 class Client:
@@ -271,7 +274,7 @@ async def test_a_missing_type_is_logged_when_the_process_starts(
 async def test_a_failure_to_open_at_the_start_is_logged_once_and_hinders_no_run(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    resources, opener = Resources(timings=SOON), Opener(failures=1)
+    resources, opener = Resources(timings=TIMINGS), Opener(failures=1)
     services = replace(stage.process(workflow=shop(opener)), resources=resources)
 
     await Preparation(services).ready()
@@ -362,7 +365,7 @@ async def test_one_replacement_beside_an_opened_resource() -> None:
 
 
 async def test_opening_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    opener, resources = Opener(failures=2), Resources(timings=SOON)
+    opener, resources = Opener(failures=2), Resources(timings=TIMINGS)
 
     found = await handed_in(resources, shop(opener))
     await resources.close()
@@ -372,25 +375,30 @@ async def test_opening_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     assert [one.message for one in caplog.records] == ["resources_not_opened"] * 2
 
 
-async def test_after_some_time_the_error_has_the_name_of_the_workflow() -> None:
-    opener, resources = Opener(failures=1_000_000), Resources(timings=SOON)
+async def test_after_some_time_the_error_has_the_name_of_the_workflow(
+    loop_clock: LoopClock,
+) -> None:
+    opener, resources = Opener(failures=1_000_000), Resources(timings=TIMINGS)
+    call = asyncio.ensure_future(handed_in(resources, shop(opener)))
+    opening = asyncio.ensure_future(resources.open(shop(opener)))
+    await until(lambda: len(opener.log) > 2)
 
+    loop_clock.let_pass(RETRY.timeout_s)
     with pytest.raises(ResourceUnavailable) as raised:
-        await handed_in(resources, shop(opener))
+        await call
     with pytest.raises(ResourceUnavailable):
-        await resources.open(shop(opener))
+        await opening
     await resources.close()
 
     message = (
         "workflow shop: its resources cannot be opened: ConnectionError; the log has the place"
     )
     assert str(raised.value) == raised.value.log_text == message
-    assert len(opener.log) > 2
 
 
 @asynccontextmanager
 async def never_opened() -> AsyncIterator[Client]:
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
     yield Client()
 
 
@@ -574,7 +582,7 @@ async def test_a_resource_that_does_not_close_is_cancelled(
     async def slow() -> AsyncIterator[Client]:
         try:
             yield Client()
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             ended.append("cancelled")
             raise
@@ -605,7 +613,7 @@ async def test_closing_before_an_opening_has_begun_refuses_its_callers() -> None
     waiting = asyncio.ensure_future(resources.open(shop(opener)))
     closing = asyncio.ensure_future(resources.close())  # runs before the task that opens
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         with pytest.raises(ResourceUnavailable, match="cannot be opened: the process stops"):
             await waiting
     await closing

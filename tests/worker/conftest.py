@@ -6,10 +6,10 @@ from io import StringIO
 
 import pytest
 
-from tests.engine.conftest import frequent_renewals, stage, template
+from tests.engine.conftest import frequent_renewals, loop_clock, stage, template
 from twelvefold.observe.log import start_logging
 
-__all__ = ["frequent_renewals", "log", "stage", "template"]
+__all__ = ["frequent_renewals", "log", "loop_clock", "stage", "template"]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.builders import user
 from tests.engine.stage import ANN, Stage
+from tests.waiting import HANG_S
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import OVER, Listener, ModelReply, ModelRequest
 from twelvefold.engine.commands import RunRequest, enqueue_run
@@ -30,7 +31,7 @@ async def enqueue(services: Services, text: str = "a lamp, please") -> RunId:
 async def working(*workers: Worker) -> AsyncIterator[asyncio.Event]:
     """Run workers during the body, then stop them and wait for their end."""
     stop = asyncio.Event()
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
         for worker in workers:
             group.create_task(worker.run(stop))
         yield stop

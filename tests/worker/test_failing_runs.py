@@ -29,6 +29,11 @@ from twelvefold.worker.quarantine import POISON_ATTEMPTS
 from twelvefold.worker.selection import BATCH_SIZE, CHOICE, SLOW_BATCH_SIZE
 
 
+def endless_backoff(capacity: int = 1_000) -> RunBackoff:
+    """Return pauses that do not end."""
+    return RunBackoff(lambda: 0.0, capacity=capacity)
+
+
 def short_backoff(capacity: int = 1_000) -> RunBackoff:
     return RunBackoff(time.monotonic, backoff=Backoff(0.05, 300.0), capacity=capacity)
 
@@ -56,7 +61,7 @@ async def test_other_runs_are_driven_while_one_is_postponed(stage: Stage) -> Non
 
     services = stage.process(model=ScriptedModel(script))
     cursed = await enqueue(services, "a cursed lamp")
-    async with working(Worker(services, 1, POLL_S)):
+    async with working(Worker(services, 1, POLL_S, backoff=endless_backoff())):
         while not stage.requests:
             await asyncio.sleep(0.01)
         runs = [await enqueue(services) for _ in range(5)]
@@ -72,7 +77,7 @@ async def test_more_failing_runs_than_are_remembered_are_tried_slowly(
     services = stage.process(model=ScriptedModel(lambda _: ModelUnavailable("away")))
     for _ in range(60):
         await enqueue(services)
-    backoff = RunBackoff(time.monotonic, capacity=20)
+    backoff = endless_backoff(capacity=20)
     worker = Worker(services, 64, POLL_S, backoff=backoff)
     select, found = worker._search._selector.select, worker._search._poll.found
 
@@ -129,8 +134,20 @@ async def test_a_run_that_cannot_be_read_is_postponed(
         raise error
 
     monkeypatch.setattr(services.store, "load", load)
-    async with working(Worker(services, 10, 0.01)):
-        await asyncio.sleep(0.4)
+    searches, search = 0, services.store.waiting_work
+
+    async def counted(**options: Any) -> WaitingWork:
+        nonlocal searches
+        searches += 1
+        return await search(**options)
+
+    monkeypatch.setattr(services.store, "waiting_work", counted)
+    async with working(Worker(services, 10, 0.01, backoff=endless_backoff())):
+        while not loads:
+            await asyncio.sleep(0.01)
+        seen = searches
+        while searches < seen + 5:
+            await asyncio.sleep(0.01)
 
     record = await stage.record(run)
     assert loads == 1
@@ -172,13 +189,16 @@ async def test_a_listener_that_raises_postpones_its_run_only(stage: Stage, log: 
     def listen(run: RunId) -> Listener:
         return Broken() if run == runs[0] else RecordingListener()
 
-    async with working(Worker(services, 10, POLL_S, listen=listen)):
-        await until_over(stage, runs[1])
-        await asyncio.sleep(0.1)
+    def failed() -> list[str]:
+        return [one["run"] for one in events_of(log) if one["event"] == "drive_failed"]
 
-    assert [one["run"] for one in events_of(log) if one["event"] == "drive_failed"] == [
-        str(runs[0])
-    ]
+    worker = Worker(services, 10, POLL_S, listen=listen, backoff=endless_backoff())
+    async with working(worker):
+        await until_over(stage, runs[1])
+        while not failed():
+            await asyncio.sleep(0.01)
+
+    assert failed() == [str(runs[0])]
 
 
 async def claim_and_die(services: Services, run: RunId, times: int) -> None:

@@ -117,13 +117,13 @@ async def test_a_principal_has_its_share_and_its_next_run_follows_at_once(
     services = stage.process(model=(model := Turnstile()))
     runs = await enqueue(services, "ann", 9)
 
-    async with working(worker := Worker(services, 8, 60.0, max_per_principal=share)):
+    async with working(worker := Worker(services, 8, 3_600.0, max_per_principal=share)):
         await model.until_requested(share)
         await asyncio.sleep(0.1)
         in_flight = worker.in_flight
         for number in range(share + 1, 10):
             model.answer(1)
-            await model.until_requested(number)  # with polls a minute apart
+            await model.until_requested(number)  # with polls an hour apart
         model.answer(share)
         await until_over(stage, *runs)
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.stage import LIMITS, RecordingListener, Stage, Trouble, cut_off, start
+from tests.engine.stage import RecordingListener, Stage, Trouble, cut_off, start
 from tests.worker.running import POLL_S, Gate, enqueue, events_of, until_over, working
-from twelvefold.core.budget import Limits
 from twelvefold.core.events import ModelReplied, RunFinished
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import (
@@ -130,24 +129,22 @@ async def test_a_listener_is_notified_of_its_run(stage: Stage) -> None:
 
 async def test_a_worker_that_is_woken_searches_at_once(stage: Stage) -> None:
     services = stage.process(says("There you are."))
-    worker = Worker(services, 10, 60.0)
+    worker = Worker(services, 10, 3_600.0)
 
     async with working(worker):
         await asyncio.sleep(0.5)
         run = await enqueue(services)
         worker.wake()
-        async with asyncio.timeout(2):
-            await until_over(stage, run)
+        await until_over(stage, run)
 
 
 async def test_a_run_that_another_process_takes_over_is_not_driven_on(
     stage: Stage, log: StringIO
 ) -> None:
-    limits = Limits(deadline_s=LIMITS.deadline_s, lease_s=1.0)
-    services = stage.process(model=(gate := Gate()), limits=limits)
+    services = stage.process(model=(gate := Gate()))
     run = await enqueue(services)
 
-    async with working(Worker(services, 1, 60.0)):
+    async with working(Worker(services, 1, 3_600.0)):
         await gate.until_requested(1)
         await stage.let_leases_run_out()
         rival = stage.process(says("I was quicker."))

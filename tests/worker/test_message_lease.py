@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.engine.stage import Stage
+from tests.waiting import HANG_S
 from tests.worker.test_outbox import POLL_S, all_sent, post, until
 from twelvefold.core.ports import Mail, OutboxMessage, Store
 from twelvefold.errors import StoreUnavailable
@@ -60,7 +61,7 @@ async def sending(
     store: Store, mailer: MemoryMailer, clock: Callable[[], float], lease_s: float = LEASE_S
 ) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
         # Renewed every fiftieth of a second at LEASE_S, which a slow machine does not lose.
         policy = SendPolicy(lease_s=lease_s, renewals_per_lease=50 * LEASE_S)
         sender = OutboxSender(store, mailer, POLL_S, policy=policy, clock=clock)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.engine.stage import Stage
+from tests.waiting import HANG_S
 from twelvefold.backoff import Backoff
 from twelvefold.core.ports import Mail, OutboxMessage, Store
 from twelvefold.errors import MailRejected, MailUnavailable, StoreFailed, StoreUnavailable
@@ -38,7 +39,7 @@ async def delivering(
     store: Store, *mailers: MemoryMailer, policy: SendPolicy | None = None
 ) -> AsyncIterator[asyncio.Event]:
     stop = asyncio.Event()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
         for mailer in mailers:
             group.create_task(OutboxSender(store, mailer, POLL_S, policy=policy).run(stop))
         yield stop
@@ -301,29 +302,33 @@ def all_over(messages: list[OutboxMessage]) -> bool:
 
 
 class Watched(MemoryMailer):
-    """Takes some time for a mail, and counts how many are sent in parallel."""
+    """Sends mails when the test allows it, and counts how many are sent in parallel."""
 
-    def __init__(self, takes_s: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.most = 0
-        self._takes_s = takes_s
+        self.let = asyncio.Event()
         self._under_way = 0
 
     async def send(self, mail: Mail) -> None:
         self._under_way += 1
         self.most = max(self.most, self._under_way)
-        await asyncio.sleep(self._takes_s)
+        await self.let.wait()
         self._under_way -= 1
         await super().send(mail)
 
 
-@pytest.mark.parametrize(("slow_s", "most"), [(60.0, 1), (0.001, PARALLEL_SENDS)])
+@pytest.mark.parametrize(("slow_s", "most"), [(HANG_S, 1), (0.001, PARALLEL_SENDS)])
 async def test_only_a_slow_server_gets_several_mails_in_parallel(
     store: Store, slow_s: float, most: int
 ) -> None:
     await post(store, *(f"ann{number}" for number in range(16)))
 
-    async with delivering(store, mailer := Watched(0.05), policy=SendPolicy(slow_s=slow_s)):
+    async with delivering(store, mailer := Watched(), policy=SendPolicy(slow_s=slow_s)):
+        while mailer.most < most:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        mailer.let.set()
         await until(store, all_sent)
 
     assert mailer.most == most

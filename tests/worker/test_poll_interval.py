@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.waiting import HANG_S
 from twelvefold.worker.poll_interval import PollInterval
 
 
@@ -51,13 +52,13 @@ async def test_an_idle_pause_has_full_length_at_once() -> None:
 
 
 async def test_a_nudge_ends_a_pause() -> None:
-    interval = PollInterval(60.0)
+    interval = PollInterval(3_600.0)
     for _ in range(12):
         interval.nudge.set()
         await interval.found(False)
     interval.nudge.set()
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(HANG_S):
         await interval.found(False)
         interval.nudge.set()
         await interval.nudged()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.engine.stage import Stage
+from tests.loop_clock import LoopClock
 from tests.worker.running import POLL_S, Gate, enqueue, working
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import (
@@ -23,6 +24,8 @@ from twelvefold.engine.uninterrupted import ExitLimit
 from twelvefold.services.mail.memory import MemoryMailer
 from twelvefold.services.model.scripted import ScriptedModel, calls, in_turn, says
 from twelvefold.worker.loop import Worker
+
+RELEASE_S = 30.0
 
 
 async def test_the_running_step_is_finished_and_the_run_given_back(stage: Stage) -> None:
@@ -94,7 +97,7 @@ async def test_runs_claimed_during_the_stop_are_given_back(
 
 
 async def test_a_worker_without_runs_ends_at_once(stage: Stage) -> None:
-    async with asyncio.timeout(2), working(Worker(stage.process(), 10, 60.0)):
+    async with working(Worker(stage.process(), 10, 3_600.0)):
         await asyncio.sleep(0.3)
 
 
@@ -140,9 +143,9 @@ def silence() -> SilentDatabase:
     return SilentDatabase()
 
 
-def stopping(services: Services) -> Services:
-    """Let the process abandon unfinished work at once when it stops."""
-    return replace(services, exit_limit=ExitLimit(release_s=0.05))
+def stopping(services: Services, release_s: float = 0.05) -> Services:
+    """Let the process abandon unfinished work so soon when it stops."""
+    return replace(services, exit_limit=ExitLimit(release_s))
 
 
 def silent_at_commit(
@@ -192,7 +195,10 @@ async def test_a_claim_that_is_not_answered_is_cancelled(
 
 
 async def test_the_answered_one_of_two_claims_is_given_back(
-    stage: Stage, silence: SilentDatabase, monkeypatch: pytest.MonkeyPatch
+    stage: Stage,
+    silence: SilentDatabase,
+    loop_clock: LoopClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gate = asyncio.Event()
 
@@ -205,7 +211,7 @@ async def test_the_answered_one_of_two_claims_is_given_back(
         async def close(self) -> None:
             """Nothing is open."""
 
-    services = stopping(stage.process(model=Waits()))
+    services = stopping(stage.process(model=Waits()), RELEASE_S)
     runs = [await enqueue(services) for _ in range(2)]
     claim, claims = services.store.claim, iter(range(2))
 
@@ -215,11 +221,15 @@ async def test_the_answered_one_of_two_claims_is_given_back(
         return await claim(*how)
 
     monkeypatch.setattr(services.store, "claim", first_hangs)
-    async with working(Worker(services, 10, POLL_S, grace_s=0)):
+    async with working(Worker(services, 10, POLL_S, grace_s=0)) as stop:
         await gate.wait()
         await silence.reached.wait()
+        stop.set()
+        while {(await stage.record(run)).status for run in runs} != {"queued"}:
+            await asyncio.sleep(0.01)
+        loop_clock.let_pass(RELEASE_S)
 
-    assert {(await stage.record(run)).status for run in runs} == {"queued"}
+    assert silence.cancelled == 1
 
 
 async def test_a_release_that_is_not_answered_is_abandoned(

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.builders import user
 from tests.engine.stage import ANN, Stage
+from tests.waiting import HANG_S
 from tests.worker.running import POLL_S, Gate, enqueue
 from twelvefold import Transaction, Workflow, tool
 from twelvefold.core import OutboxMessage, WaitingWork
@@ -15,7 +16,7 @@ from twelvefold.worker.loop import Worker
 
 
 async def work(worker: Worker) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         await worker.run(asyncio.Event())
 
 

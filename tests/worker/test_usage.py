@@ -6,6 +6,7 @@ from io import StringIO
 import pytest
 
 from tests.engine.stage import Stage
+from tests.waiting import HANG_S
 from tests.worker.running import enqueue, until_over, working
 from twelvefold.core.ports import Store, UsageFilter, UsageSum
 from twelvefold.errors import StoreUnavailable
@@ -19,7 +20,7 @@ EVER = UsageFilter("1970-01-01", "9999-12-31", by=("principal",))
 
 async def until_counted(store: Store, runs: int) -> UsageSum:
     """Wait for the sum of one principal, which has so many runs."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         while not (found := await store.usage(EVER, limit=2)) or found[0].runs < runs:
             await asyncio.sleep(COUNT_S)
     (one,) = found
@@ -70,7 +71,7 @@ async def test_counting_continues_after_an_outage(
 async def test_a_counter_that_has_nothing_to_do_ends_when_the_worker_does(stage: Stage) -> None:
     services = stage.process()
     stop = asyncio.Event()
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
         group.create_task(UsageCounter(services, 3_600).run(stop))
         await asyncio.sleep(COUNT_S)
         stop.set()

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from tests.builders import HASH, SPENT, assistant
+from tests.engine.leases import until
 from tests.engine.stage import (
     Stage,
     resume,
@@ -45,14 +45,18 @@ class StreamingModel:
 
 
 async def a_moment(listener: Listener) -> None:
-    """Wait until the text is written, but not longer than a second."""
-    await asyncio.sleep(0.005)
-    if not isinstance(listener, DeltaWriter):
-        return  # the run is not streamed
-    with suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            while listener._attempt.unwritten or listener._writer or listener._timer:
-                await asyncio.sleep(0.001)
+    """Wait until the text is written, if this writer writes it soon."""
+    await asyncio.sleep(0)
+    if isinstance(listener, DeltaWriter):  # else the run is not streamed
+        await until(lambda: not _writes_soon(listener))
+
+
+def _writes_soon(writer: DeltaWriter) -> bool:
+    if writer._fault or (writer._writer and writer._writer.done()):  # its process has died
+        return False
+    if writer._timer and writer._timer.when() > asyncio.get_running_loop().time() + 1:
+        return False
+    return bool(writer._attempt.unwritten or writer._writer or writer._timer)
 
 
 def restart(listener: Listener) -> None:

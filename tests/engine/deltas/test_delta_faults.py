@@ -177,7 +177,7 @@ async def test_a_process_that_stops_has_written_its_last_delta(stage: Stage) -> 
 
     async def wait(_: Listener) -> None:
         away.set()
-        await asyncio.sleep(10)
+        await asyncio.Event().wait()
 
     services = stage.process(model=StreamingModel("You ", wait))
     task = asyncio.ensure_future(drive(services, run, NullListener()))

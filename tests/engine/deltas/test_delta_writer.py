@@ -160,7 +160,7 @@ async def test_the_deltas_of_a_reply_that_does_not_come_are_void(stage: Stage, s
         if status == "failed":
             raise ModelRejected("no such model")
         cancelling.append(asyncio.create_task(cancel(stage.process(), run.run)))
-        await asyncio.sleep(10)
+        await asyncio.Event().wait()
 
     cancelling: list[asyncio.Task[str]] = []  # by another process
     services = stage.process(model=StreamingModel("You ", a_moment, end), limits=LIMITS)

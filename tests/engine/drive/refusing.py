@@ -34,9 +34,6 @@ BRIEF = replace(LIMITS, retry_timeout_s=0.02)
 BRIEF_TWICE = replace(BRIEF, max_attempts=2)
 
 
-SOON = replace(LIMITS, deadline_s=1.0)
-
-
 class Refusing:
     """Lets a store refuse the commits for which a predicate is true, as a server does."""
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from tests.engine.leases import until
 from tests.engine.stage import (
     LIMITS,
     Stage,
     after_start,
     world,
 )
+from tests.loop_clock import LoopClock
 from twelvefold.core.budget import Limits
 from twelvefold.core.events import (
     Event,
@@ -41,7 +43,8 @@ from twelvefold.services.model.scripted import calls, says
 LAMP = {"item": "a lamp"}
 
 
-SOON = replace(LIMITS, deadline_s=0.2)
+SOON = replace(LIMITS, deadline_s=30.0)
+"""The deadline is before the time limit of a tool. A test lets the time pass."""
 
 
 UNKNOWN = OutcomeUnknown(CallId("2.0"), "ship")
@@ -64,8 +67,8 @@ class SilentModel:
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         self.requested.set()
-        await asyncio.sleep(60)
-        raise AssertionError("no test waits that long")
+        await asyncio.Event().wait()
+        raise AssertionError("nothing sets the event")
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -92,6 +95,15 @@ async def stop_and_wait(task: asyncio.Task[Outcome]) -> None:
     assert task.cancelled()
 
 
+async def let_retries_time_out(
+    loop_clock: LoopClock, failed: Callable[[], int], timeout_s: float
+) -> None:
+    """Let the time pass in which work is retried, once it has failed again."""
+    seen = failed()
+    await until(lambda: failed() > seen + 2)  # one may have begun before
+    loop_clock.let_pass(timeout_s)
+
+
 def stop_before_commit(
     monkeypatch: pytest.MonkeyPatch, services: Services, stop: Callable[[], object]
 ) -> None:
@@ -110,18 +122,19 @@ def stop_before_commit(
 
 def commit_when_stopped(
     monkeypatch: pytest.MonkeyPatch, services: Services, task: asyncio.Task[Outcome]
-) -> None:
-    """Delay the commit of a step until its drive has been cancelled."""
-    append_here = services.store.append
+) -> asyncio.Event:
+    """Delay the commit of a step until its drive has been cancelled; the event: it is delayed."""
+    append_here, is_delayed = services.store.append, asyncio.Event()
 
     @asynccontextmanager
     async def slowly(change: Append) -> AsyncIterator[StepTransaction]:
         async with append_here(change) as tx:
             yield tx
-            while not task.cancelling():
-                await asyncio.sleep(0.001)
+            is_delayed.set()
+            await until(task.cancelling)
 
     monkeypatch.setattr(services.store, "append", slowly)
+    return is_delayed
 
 
 def deaf_shipper(stage: Stage, limits: Limits) -> Services:
@@ -132,7 +145,7 @@ def deaf_shipper(stage: Stage, limits: Limits) -> Services:
         """Ship it."""
         world.shipped.append(item)
         with suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         return "shipped"
 
     workflow = Workflow("shop", "Sell.", (ship,))
@@ -147,7 +160,7 @@ def slow_notifier(stage: Stage, limits: Limits) -> Services:
     async def notify(key: CallKey, item: str) -> None:
         """Tell the owner."""
         world.notified.append((key, item))
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     workflow = Workflow("shop", "Sell.", (notify,))
     return stage.process(calls(("notify", LAMP)), limits=limits, workflow=workflow)
@@ -160,7 +173,7 @@ def slow_shipper(stage: Stage, limits: Limits) -> Services:
     async def ship(item: str) -> None:
         """Ship it."""
         world.shipped.append(item)
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     workflow = Workflow("shop", "Sell.", (ship,))
     return stage.process(calls(("ship", LAMP)), limits=limits, workflow=workflow)

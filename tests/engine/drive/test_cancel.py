@@ -26,6 +26,7 @@ from tests.engine.stage import (
     start,
     world,
 )
+from tests.loop_clock import LoopClock
 from twelvefold.core.conversation.turns import UNKNOWN as UNKNOWN_TO_THE_MODEL
 from twelvefold.core.events import (
     OutcomeUnknown,
@@ -187,12 +188,15 @@ async def test_a_call_of_a_process_that_died_is_in_doubt_when_its_run_is_cancell
     assert await answers(stage, outcome) == [FINAL_UNKNOWN, CANCELLED]
 
 
-async def test_a_cancel_request_wins_over_the_deadline(stage: Stage) -> None:
-    services = stage.process(model=SilentModel(), limits=SOON)
-    run = await start(services)
+async def test_a_cancel_request_wins_over_the_deadline(stage: Stage, loop_clock: LoopClock) -> None:
+    model = SilentModel()
+    services = stage.process(model=model, limits=SOON)
+    task = in_the_background(services, run := await start(services))
+    await model.requested.wait()
     await services.store.ask_cancel(run.run)
 
-    outcome = await drive(services, run, NullListener())
+    loop_clock.let_pass(SOON.deadline_s)
+    outcome = await task
 
     assert outcome.status == "cancelled"
     assert await answers(stage, run) == [CANCELLED]

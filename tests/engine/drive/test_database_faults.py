@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.engine.drive.refusing import BRIEF, FULL, LAMP, SOON, TOO_LARGE, Refusing, story
+from tests.engine.drive.refusing import BRIEF, FULL, LAMP, TOO_LARGE, Refusing, story
+from tests.engine.drive.stories import SOON, in_the_background, let_retries_time_out
 from tests.engine.stage import (
     Stage,
     drive_new,
     start,
 )
+from tests.loop_clock import LoopClock
 from twelvefold.core.events import (
     RunFinished,
 )
@@ -41,22 +43,30 @@ async def test_a_run_fails_with_the_error_that_lasted(stage: Stage) -> None:
 
 
 async def test_a_run_fails_with_the_error_that_was_retried_until_its_deadline(
-    stage: Stage,
+    stage: Stage, loop_clock: LoopClock
 ) -> None:
     services = stage.process(calls(("buy", LAMP)), limits=SOON)
-    Refusing(services, StoreUnavailable("deadlock"), lambda change: change.status == "running")
+    refusing = Refusing(
+        services, StoreUnavailable("deadlock"), lambda change: change.status == "running"
+    )
+    task = in_the_background(services, await start(services))
 
-    outcome = await drive_new(services)
+    await let_retries_time_out(loop_clock, lambda: refusing.refused, SOON.deadline_s)
+    outcome = await task
 
     assert (outcome.status, outcome.error) == ("failed", "deadlock")
 
 
-@pytest.mark.usefixtures("short_retries")
-async def test_a_run_whose_end_cannot_be_written_is_queued_with_the_error(stage: Stage) -> None:
+async def test_a_run_whose_end_cannot_be_written_is_queued_with_the_error(
+    stage: Stage, loop_clock: LoopClock
+) -> None:
     services = stage.process(says("Hello."), limits=SOON)
-    Refusing(services, StoreFailed(FULL), lambda change: True)
+    refusing = Refusing(services, StoreFailed(FULL), lambda change: True)
+    task = in_the_background(services, await start(services))
 
-    outcome = await drive_new(services)
+    for timeout_s in (SOON.deadline_s, stage.timings.release_s):
+        await let_retries_time_out(loop_clock, lambda: refusing.refused, timeout_s)
+    outcome = await task
 
     assert outcome.status == "queued"
     assert outcome.error == f"the end of the run is not written: {FULL}"
@@ -98,9 +108,8 @@ class RecordingRenewer:
         """Nothing is open."""
 
 
-@pytest.mark.usefixtures("short_retries")
 async def test_the_lease_is_renewed_while_the_run_is_ended_and_given_back(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, loop_clock: LoopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise another process would request the same reply."""
     renewer = RecordingRenewer()
@@ -116,10 +125,13 @@ async def test_the_lease_is_renewed_while_the_run_is_ended_and_given_back(
         renewed.append(bool(renewer.leases))
         return await release(*which, **how)
 
-    Refusing(services, StoreFailed(FULL), refused)
+    refusing = Refusing(services, StoreFailed(FULL), refused)
     monkeypatch.setattr(services.store, "release", released)
+    task = in_the_background(services, await start(services))
 
-    outcome = await drive_new(services)
+    for timeout_s in (SOON.deadline_s, stage.timings.release_s):
+        await let_retries_time_out(loop_clock, lambda: refusing.refused, timeout_s)
+    outcome = await task
 
     assert outcome.status == "queued"
     assert all(renewed)

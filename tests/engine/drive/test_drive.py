@@ -21,6 +21,7 @@ from tests.engine.stage import (
     Stage,
     drive_new,
     start,
+    take_over,
     world,
 )
 from twelvefold.core.budget import Limits
@@ -37,11 +38,9 @@ from twelvefold.core.ports import (
 )
 from twelvefold.core.tools.tool import tool
 from twelvefold.core.workflow import Workflow
-from twelvefold.engine.commands import take
 from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import (
-    Conflict,
     LeaseLost,
     ModelRejected,
     StaleRun,
@@ -150,7 +149,7 @@ async def test_a_tool_that_cancels_its_own_task_fails(stage: Stage) -> None:
         """Ship it."""
         world.shipped.append(item)
         cast("asyncio.Task[object]", asyncio.current_task()).cancel()
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         return "never"
 
     services = stage.process(
@@ -172,7 +171,7 @@ def grouping(stage: Stage, effect: Literal["pure", "unsafe"], *, caught: bool) -
     async def both() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(fails())
-            group.create_task(asyncio.sleep(60))
+            group.create_task(asyncio.Event().wait())
 
     @tool(effect=effect)
     async def ship(item: str) -> str:
@@ -194,11 +193,7 @@ async def test_a_run_that_was_taken_over_is_not_driven_on(stage: Stage) -> None:
     services = stage.process(model=model)
     task = in_the_background(services, run := await start(services))
     await model.requested.wait()
-    theirs = None
-    while theirs is None:
-        await stage.let_leases_run_out()
-        with suppress(Conflict):  # a renewal came in between
-            theirs = await take(stage.process(), run.run)
+    theirs = await take_over(stage, stage.process(), run.run)
 
     with pytest.raises(LeaseLost, match="another process has taken it over"):
         await task

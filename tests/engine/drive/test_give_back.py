@@ -1,7 +1,6 @@
 """A run that a fault stopped is given back, or failed if a caller waits for it."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -12,9 +11,9 @@ from tests.engine.drive.stories import (
     answers,
     commit_when_stopped,
     in_the_background,
+    let_retries_time_out,
 )
 from tests.engine.stage import (
-    LIMITS,
     Stage,
     Trouble,
     after_start,
@@ -22,7 +21,9 @@ from tests.engine.stage import (
     drive_new,
     resume,
     start,
+    take_over,
 )
+from tests.loop_clock import LoopClock
 from twelvefold.core.events import (
     RunFinished,
 )
@@ -94,14 +95,14 @@ async def test_an_unexpected_error_fails_a_run_that_a_caller_waits_for(stage: St
     assert await answers(stage, run) == [RunFinished("failed", "error", error)]
 
 
+@pytest.mark.usefixtures("frequent_renewals")
 async def test_a_run_that_another_process_has_taken_over_does_not_fail(stage: Stage) -> None:
     model = SilentModel()
-    services = stage.process(model=model, limits=replace(LIMITS, lease_s=0.3))
+    services = stage.process(model=model)
     run = await start(services)
     task = asyncio.ensure_future(drive(services, run, NullListener(), fail_on_fault=True))
     await model.requested.wait()
-    await stage.let_leases_run_out()
-    taken = await take(stage.process(), run.run)
+    taken = await take_over(stage, stage.process(), run.run)
 
     with pytest.raises(StaleRun):
         await task
@@ -131,14 +132,16 @@ async def test_a_run_of_an_unknown_workflow_is_given_back(stage: Stage) -> None:
     assert (await take(stage.process(), left.run)).thread.interrupted
 
 
-@pytest.mark.usefixtures("short_retries")
 async def test_a_run_is_queued_if_the_database_is_unavailable_at_the_deadline(
-    stage: Stage,
+    stage: Stage, loop_clock: LoopClock
 ) -> None:
     trouble = Trouble(cut_off, places=["behind the fence", "before a release"], times=10**6)
     services = stage.process(calls(("buy", LAMP)), says("Bye."), limits=SOON, trouble=trouble)
+    task = in_the_background(services, await start(services))
 
-    outcome = await drive_new(services)
+    for timeout_s in (SOON.deadline_s, stage.timings.release_s):
+        await let_retries_time_out(loop_clock, lambda: trouble.times_caused, timeout_s)
+    outcome = await task
 
     assert outcome.status == "queued"
     assert outcome.error == "the end of the run is not written: the database cannot be reached"
@@ -148,25 +151,33 @@ async def test_a_run_is_queued_if_the_database_is_unavailable_at_the_deadline(
     assert await stage.bought() == ["a lamp"]
 
 
-@pytest.mark.usefixtures("short_retries")
-async def test_a_run_is_queued_if_the_database_stays_unavailable(stage: Stage) -> None:
+async def test_a_run_is_queued_if_the_database_stays_unavailable(
+    stage: Stage, loop_clock: LoopClock
+) -> None:
     places = ["before a step's transaction", "before a load", "before a release"]
     trouble = Trouble(cut_off, places=places, times=10**6)
+    services = stage.process(says("Bye."), limits=SOON, trouble=trouble)
+    task = in_the_background(services, await start(services))
 
-    outcome = await drive_new(stage.process(says("Bye."), limits=SOON, trouble=trouble))
+    for timeout_s in (SOON.deadline_s, stage.timings.release_s, stage.timings.release_s):
+        await let_retries_time_out(loop_clock, lambda: trouble.times_caused, timeout_s)
+    outcome = await task
 
     assert outcome.status == "queued"
     assert after_start(await stage.journal(outcome.run)) == []
 
 
 async def test_an_end_that_was_committed_late_counts(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, loop_clock: LoopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage.timings = replace(stage.timings, release_s=0.5)
-    services = stage.process(model=SilentModel(), limits=SOON)
+    services = stage.process(model=(model := SilentModel()), limits=SOON)
     task = in_the_background(services, await start(services))
-    commit_when_stopped(monkeypatch, services, task)
+    is_delayed = commit_when_stopped(monkeypatch, services, task)
+    await model.requested.wait()
 
+    loop_clock.let_pass(SOON.deadline_s)
+    await is_delayed.wait()
+    loop_clock.let_pass(stage.timings.release_s)
     outcome = await task
 
     assert (outcome.status, outcome.error) == ("incomplete", "deadline")

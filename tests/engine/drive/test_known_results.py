@@ -67,7 +67,7 @@ async def test_a_call_whose_outcome_is_unknown_is_left_to_a_person(stage: Stage)
     async def ship_slowly(item: str) -> None:
         """Ship it."""
         world.shipped.append(item)
-        await asyncio.sleep(20)
+        await asyncio.Event().wait()
 
     workflow = Workflow("shop", "Sell.", (ship_slowly,))
     limits = replace(LIMITS, retry_timeout_s=0.0)

@@ -48,7 +48,7 @@ class LateStore:
         await self.answered.wait()
         if self.hangs.is_set():
             self.renewing.set()
-            await asyncio.sleep(600)
+            await asyncio.Event().wait()
         return await self._renew(lease, lease_s)
 
 

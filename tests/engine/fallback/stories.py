@@ -81,7 +81,7 @@ class Slow:
             for text in self._texts:
                 listener.text(text)
                 await asyncio.sleep(self._pause_s)
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         except asyncio.CancelledError as cancelled:
             cancelled.__cause__ = broken("the reply was cancelled")
             raise

@@ -1,5 +1,7 @@
 """Text that was published before a fallback, and processes that are killed around one."""
 
+import asyncio
+
 import pytest
 
 from tests.builders import SPENT
@@ -12,7 +14,8 @@ from twelvefold.core.ports import Listener, Model, ModelReply, ModelRequest, Nul
 from twelvefold.engine.drive import drive
 from twelvefold.services.model.scripted import ScriptedModel, in_turn, says
 
-CHAIN = Fallback("fast", "careful", after_s=0.2)
+CHAIN = Fallback("fast", "careful")
+TIMED = Fallback("fast", "careful", after_s=0.2)
 STREAMED = RequestOptions(stream=True)
 BROKE_OFF = ModelAttempt("fast", "it broke off", PAID)
 
@@ -33,7 +36,7 @@ def shown(events: list[tuple[object, ...]]) -> str:
 async def test_text_before_a_fallback_is_void(
     stage: Stage, frequent_deltas: None, stream: bool, fast: Model
 ) -> None:
-    services = process_with(stage, CHAIN, {"fast": fast, "careful": Talks("Hello ", "Ann.")})
+    services = process_with(stage, TIMED, {"fast": fast, "careful": Talks("Hello ", "Ann.")})
     listener = RecordingListener()
     held = await start(services, options=RequestOptions(stream=stream))
 
@@ -72,19 +75,34 @@ async def test_text_that_the_model_has_voided_is_not_voided_again(stage: Stage) 
     assert (listener.restarts, listener.texts) == (1, ["Hello."])
 
 
+class DiesWhenRead(Talks):
+    """A model whose process dies when a reader shows its first text."""
+
+    reader: Reader
+
+    def __init__(self, text: str, trouble: Trouble) -> None:
+        super().__init__(text)
+        self._text, self._when_read = text, trouble
+
+    async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
+        listener.text(self._text)
+        while shown(self.reader.events) != self._text:
+            await asyncio.sleep(0.001)
+            await self.reader.look()
+        self._when_read.die()
+        raise AssertionError("the process lives")
+
+
 async def test_a_process_that_is_killed_after_a_fallback_loses_no_usage(
     stage: Stage, frequent_deltas: None
 ) -> None:
     trouble = Trouble()
-    careful = Talks("Hello ", trouble=trouble, pause_s=0.02)
-    fast = BreaksOff("I will ", pause_s=0.02)
+    careful, fast = DiesWhenRead("Hello ", trouble), BreaksOff("I will ", pause_s=0.02)
     first = process_with(stage, CHAIN, {"fast": fast, "careful": careful}, trouble=trouble)
     held = await start(first, options=STREAMED)
+    live = careful.reader = Reader(stage.process().store, held.run.thread)
     with pytest.raises(Crash):
         await drive(first, held, NullListener())
-    live = Reader(stage.process().store, held.run.thread)
-    await live.look()
-    assert shown(live.events) == "Hello "
 
     await stage.let_leases_run_out()
     second = process_with(stage, CHAIN, {"fast": fast, "careful": Talks("Hello ", "Ann.")})

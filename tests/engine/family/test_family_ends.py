@@ -18,7 +18,8 @@ from tests.engine.family.stories import (
     resume_family,
     run_boss,
 )
-from tests.engine.stage import ANN, LIMITS, Crash, Stage, Trouble, kill
+from tests.engine.stage import ANN, LIMITS, Crash, Stage, Trouble, kill, take_over
+from tests.loop_clock import LoopClock
 from twelvefold.core.events import RunFinished, ToolFailed
 from twelvefold.core.ids import RunId
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, NullListener
@@ -97,11 +98,17 @@ async def test_a_run_that_fails_cancels_the_runs_below_it(stage: Stage) -> None:
     assert await _statuses(stage, run) == ["cancelled", "cancelled"]
 
 
-async def test_a_child_has_the_time_that_its_parent_had_left(stage: Stage) -> None:
-    services = firm(stage, DEEP, says("Done."), limits=replace(LIMITS, deadline_s=0.3))
-    services = replace(services, model=_Slow(services))
+async def test_a_child_has_the_time_that_its_parent_had_left(
+    stage: Stage, loop_clock: LoopClock
+) -> None:
+    limits = replace(LIMITS, deadline_s=30.0)
+    services = firm(stage, DEEP, says("Done."), limits=limits)
+    services = replace(services, model=(slow := _Slow(services)))
+    task = asyncio.create_task(run_boss(services))
+    await slow.reached.wait()
 
-    outcome = await run_boss(services)
+    loop_clock.let_pass(limits.deadline_s)
+    outcome = await task
 
     [failed] = [e for e in await stage.journal(outcome.run) if isinstance(e, ToolFailed)]
     assert failed.message == "Error: clerk ended as incomplete: deadline"
@@ -109,14 +116,21 @@ async def test_a_child_has_the_time_that_its_parent_had_left(stage: Stage) -> No
 
 
 class _Slow:
-    """A model that takes its time to answer the clerk."""
+    """A model that answers the clerk when the test allows it."""
 
-    def __init__(self, services: Services, delay_s: float = 20.0) -> None:
-        self._model, self._delay_s = services.model, delay_s
+    def __init__(self, services: Services) -> None:
+        self._model = services.model
+        self.reached, self.let, self.cancelled = (asyncio.Event() for _ in range(3))
 
     async def reply(self, request: ModelRequest, listener: Listener) -> ModelReply:
         if request.instructions == "clerk":
-            await asyncio.sleep(self._delay_s)
+            self.reached.set()
+            try:
+                await asyncio.sleep(0)  # as a network does, allowed or not
+                await self.let.wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
         return await self._model.reply(request, listener)
 
     async def close(self) -> None:
@@ -204,13 +218,17 @@ async def test_a_process_that_stops_gives_the_children_back(stage: Stage) -> Non
         return clerk(request)
 
     services = firm(stage, *TWO, clerk=stops)
-    services = replace(services, model=_Slow(services, 0.02))
+    services = replace(services, model=(slow := _Slow(services)))
     request = RunRequest(workflow="boss", principal=ANN, items=[user("go")])
     held = await start_run(services, request)
-
-    outcome = await drive_family(
-        services, held, NullListener(), is_stopping=lambda: stopping, poll=POLL
+    task = asyncio.create_task(
+        drive_family(services, held, NullListener(), is_stopping=lambda: stopping, poll=POLL)
     )
+    while await _statuses(stage, held.run) != ["running", "running"]:
+        await asyncio.sleep(0.01)
+
+    slow.let.set()
+    outcome = await task
 
     assert outcome.status == "waiting"
     assert set(await _statuses(stage, outcome.run)) == {"queued"}
@@ -256,20 +274,19 @@ async def test_another_process_ends_the_parent_before_its_children_are_driven(
     assert outcome.status == "cancelled"
 
 
+@pytest.mark.usefixtures("frequent_renewals")
 async def test_a_child_that_another_process_takes_over_is_left_to_it(stage: Stage) -> None:
-    stage.timings = replace(stage.timings, release_s=0.05)
-    services = firm(stage, DEEP, says("Done."), limits=replace(LIMITS, lease_s=2.0))
-    slow = replace(services, model=_Slow(services, 0.3))
+    services = firm(stage, DEEP, says("Done."))
+    slow = _Slow(services)
+    first = replace(services, model=slow)
     request = RunRequest(workflow="boss", principal=ANN, items=[user("go")])
-    held = await start_run(slow, request)
-    task = asyncio.create_task(drive_family(slow, held, NullListener(), poll=POLL))
-    while await _statuses(stage, held.run) != ["running"]:
-        await asyncio.sleep(0.01)
+    held = await start_run(first, request)
+    task = asyncio.create_task(drive_family(first, held, NullListener(), poll=POLL))
+    await slow.reached.wait()
     [child] = children_of(await stage.journal(held.run))
 
-    await stage.let_leases_run_out()
-    other = await take(services, child)
-    await asyncio.sleep(0.6)
+    other = await take_over(stage, services, child)
+    await slow.cancelled.wait()
     outcome = await drive(services, other, NullListener())
 
     assert outcome.status == "completed"

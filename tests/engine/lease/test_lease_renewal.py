@@ -55,7 +55,7 @@ async def test_the_body_ends_when_the_lease_is_lost(
 
     with pytest.raises(LeaseLost, match="another process has taken it over"):
         async with LeaseRenewal(LeaseRenewer(), held.held_lease):
-            await asyncio.sleep(20)
+            await asyncio.Event().wait()
 
     me = asyncio.current_task()
     assert me is not None
@@ -67,7 +67,7 @@ async def test_the_body_ends_when_the_run_is_asked_to_cancel(store: Store, held:
 
     with pytest.raises(CancelAsked, match="has a cancel request"):
         async with LeaseRenewal(LeaseRenewer(), held.held_lease):
-            await asyncio.sleep(20)
+            await asyncio.Event().wait()
 
 
 async def test_a_body_that_is_also_cancelled_by_another_task_is_cancelled(
@@ -78,7 +78,7 @@ async def test_a_body_that_is_also_cancelled_by_another_task_is_cancelled(
     async def driver() -> None:
         async with LeaseRenewal(LeaseRenewer(), held.held_lease):
             try:
-                await asyncio.sleep(20)
+                await asyncio.Event().wait()
             finally:
                 me = asyncio.current_task()
                 assert me is not None
@@ -97,7 +97,7 @@ async def test_a_body_that_raises_while_it_is_ended_raises_its_own_error(
     async def driver() -> None:
         async with LeaseRenewal(LeaseRenewer(), held.held_lease):
             try:
-                await asyncio.sleep(20)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 raise ValueError("of its own") from None
 
@@ -117,7 +117,7 @@ async def test_a_task_that_was_cancelled_before_still_gets_the_reason(
         await asyncio.sleep(0)
     with pytest.raises(CancelAsked):
         async with LeaseRenewal(LeaseRenewer(), held.held_lease):
-            await asyncio.sleep(20)
+            await asyncio.Event().wait()
     me.uncancel()
 
 
@@ -141,7 +141,7 @@ async def test_a_lease_that_is_found_lost_after_the_body_ends_nothing(
     async def renew(lease: Lease, lease_s: float) -> bool:
         asked.set()
         try:
-            await asyncio.sleep(20)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             raise LeaseLost("too late") from None
         return False

@@ -99,7 +99,7 @@ async def test_a_renewal_that_hangs_is_stopped_and_does_not_delay_others() -> No
 
     async def hang() -> bool:
         hangs.set()
-        await asyncio.sleep(600)
+        await asyncio.Event().wait()
         return False
 
     clock = Clock()
@@ -124,7 +124,7 @@ async def test_a_running_renewal_ends_with_the_renewals(
 
     async def hang() -> bool:
         hangs.set()
-        await asyncio.sleep(600)
+        await asyncio.Event().wait()
         return False
 
     clock = Clock()

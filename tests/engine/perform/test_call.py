@@ -169,7 +169,7 @@ def slow(effect: Any, *, stubborn: bool = False) -> Tool:
     async def wait() -> None:
         """Wait."""
         try:
-            await asyncio.sleep(20)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             if stubborn:
                 raise RuntimeError("not now") from None
@@ -236,7 +236,7 @@ async def test_a_tool_cannot_delay_the_end_of_its_process(
     async def wait() -> None:
         """Wait."""
         try:
-            await asyncio.sleep(20)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             if stubborn:
                 raise RuntimeError("not now") from None

@@ -160,7 +160,7 @@ async def test_a_process_that_dies_in_the_function_writes_nothing(stage: Stage) 
 
 async def test_a_function_that_takes_too_long_fails_the_run(stage: Stage) -> None:
     async def slow(who: Principal) -> str:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         return ""
 
     workflow = shop(slow)
@@ -180,7 +180,7 @@ async def test_a_drive_that_is_cancelled_gives_the_run_back(stage: Stage) -> Non
     async def stubborn(who: Principal) -> str:
         called.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             raise RuntimeError from None
         return ""

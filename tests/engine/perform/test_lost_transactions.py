@@ -69,7 +69,7 @@ def ignoring_tool(then: Exception | None, *, timeout_s: float = 60.0, waits: boo
         with suppress(Exception):
             await db.fetch_all("select 1")
         if waits:
-            await asyncio.sleep(20)
+            await asyncio.Event().wait()
         if then is not None:
             raise then
         return "fine"

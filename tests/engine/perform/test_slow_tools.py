@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.engine.stage import Stage, drive_new
+from tests.waiting import HANG_S
 from twelvefold.core.ids import RunId, ThreadId
 from twelvefold.core.ports import Store, Transaction
 from twelvefold.core.tools.tool import tool
@@ -13,8 +14,6 @@ from twelvefold.core.workflow import Workflow
 from twelvefold.engine.lease import RenewalThread
 from twelvefold.services.model.scripted import calls, says
 from twelvefold.services.store.sqlite.store import SQLiteStore
-
-WAIT_S = 30.0
 
 
 @pytest.mark.usefixtures("frequent_renewals")
@@ -26,7 +25,7 @@ async def test_the_lease_is_renewed_until_the_tool_sends_its_first_statement(sta
     async def think(tx: Transaction) -> str:
         """Think, then buy."""
         await stage.let_leases_run_out()
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             while not (await stage.record(run)).leased:
                 await asyncio.sleep(0.001)
         renewed.append(True)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +14,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from tests.builders import open_call
 from tests.engine.leases import lease_of, until
 from tests.engine.stage import Stage, drive_new, fault
+from tests.loop_clock import LoopClock
+from tests.waiting import HANG_S
 from twelvefold.core.events import Event, ToolError, ToolFailed, ToolSucceeded
 from twelvefold.core.gates import ValidCall
 from twelvefold.core.ids import CallId, RunId, ThreadId
@@ -26,7 +28,7 @@ from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnav
 from twelvefold.services.model.scripted import calls, says
 
 INSERT = "insert into bought (item, who) values (:item, 'ann')"
-WAIT_S = 30.0
+TIMEOUT_S = 60.0
 OUTCOMES = (ToolSucceeded, ToolFailed)
 RUN = RunId(ThreadId(f"{1:044x}"), 1)
 """The first run of a stage."""
@@ -158,14 +160,16 @@ def go_on() -> Iterator[threading.Event]:
 
 
 async def test_a_thread_that_outlives_its_timeout_writes_nothing(
-    stage: Stage, go_on: threading.Event
+    stage: Stage, go_on: threading.Event, loop_clock: LoopClock
 ) -> None:
     refused: list[str] = []
+    has_begun = threading.Event()
 
-    @tool(name="act", timeout_s=0.05)
+    @tool(name="act", timeout_s=TIMEOUT_S)
     def act(tx: SyncTransaction) -> str:
         """Act."""
         tx.execute(INSERT, item="a lamp")
+        has_begun.set()
         go_on.wait()
         for work in (
             lambda: tx.execute(INSERT, item="a rug"),
@@ -178,16 +182,25 @@ async def test_a_thread_that_outlives_its_timeout_writes_nothing(
                 refused.append(str(error))
         return "late"
 
-    (outcome,) = await outcomes(stage, act)
+    call = asyncio.ensure_future(outcomes(stage, act))
+    await until(has_begun.is_set)
+    loop_clock.let_pass(TIMEOUT_S)
+    (outcome,) = await call
     late = [one for one in threading.enumerate() if one.name == "tool act"]
     go_on.set()
     for thread in late:
-        await asyncio.to_thread(thread.join, WAIT_S)
+        await asyncio.to_thread(thread.join, HANG_S)
 
-    call, name, error = fault(outcome)
-    assert (call, name, error.type) == ("2.0", "act", "TimeoutError")
+    failed, name, error = fault(outcome)
+    assert (failed, name, error.type) == ("2.0", "act", "TimeoutError")
     assert refused == [CALL_OVER] * 3
     assert (await stage.bought(), await mails(stage)) == ([], 0)
+
+
+def wait_in_thread(condition: Callable[[], object]) -> None:
+    """Block this thread until the condition is true."""
+    while not condition():
+        time.sleep(0.001)
 
 
 class SlowDatabase:
@@ -226,10 +239,12 @@ async def perform(stage: Stage, one: Tool, db: ToolReadOnly) -> object:
     return await run_call(services, lease_of(services.monotonic), "ann", call_of(one), db)
 
 
-async def test_a_statement_that_runs_at_the_timeout_is_cancelled(stage: Stage) -> None:
+async def test_a_statement_that_runs_at_the_timeout_is_cancelled(
+    stage: Stage, loop_clock: LoopClock
+) -> None:
     db, raised = SlowDatabase(), list[BaseException]()
 
-    @tool(name="act", timeout_s=0.05)
+    @tool(name="act", timeout_s=TIMEOUT_S)
     def act(db: SyncReadOnly) -> None:
         """Act."""
         try:
@@ -237,8 +252,11 @@ async def test_a_statement_that_runs_at_the_timeout_is_cancelled(stage: Stage) -
         except StoreRefused as error:
             raised.append(error)
 
+    call = asyncio.ensure_future(perform(stage, act, db))
+    await db.began.wait()
+    loop_clock.let_pass(TIMEOUT_S)
     with pytest.raises(StoreFailed, match="not answered in time"):
-        await perform(stage, act, db)
+        await call
 
     await until(lambda: raised)
     assert (db.cancelled, [str(error) for error in raised]) == (1, [CALL_OVER])
@@ -247,19 +265,20 @@ async def test_a_statement_that_runs_at_the_timeout_is_cancelled(stage: Stage) -
 async def test_a_statement_of_another_thread_is_awaited_before_the_call_is_over(
     stage: Stage,
 ) -> None:
-    db, found = SlowDatabase(), list[Row | None]()
+    slow, found = SlowDatabase(), list[Row | None]()
 
     @tool(name="act")
     def act(db: SyncReadOnly) -> str:
         """Act."""
         threading.Thread(target=lambda: found.append(db.fetch_one("select 1")), daemon=True).start()
+        wait_in_thread(slow.began.is_set)
         return "done"
 
-    call = asyncio.ensure_future(perform(stage, act, db))
-    await asyncio.wait_for(db.began.wait(), WAIT_S)
+    call = asyncio.ensure_future(perform(stage, act, slow))
+    await slow.began.wait()
     await asyncio.sleep(0.01)
     assert not call.done()
-    db.answers.set()
+    slow.answers.set()
 
     assert await call == ToolSucceeded(CallId("2.0"), "act", "done")
     await until(lambda: found)
@@ -269,7 +288,7 @@ async def test_a_statement_of_another_thread_is_awaited_before_the_call_is_over(
 async def test_a_cancel_while_a_statement_of_another_thread_is_awaited_ends_it(
     stage: Stage,
 ) -> None:
-    db, refused = SlowDatabase(), list[str]()
+    slow, refused = SlowDatabase(), list[str]()
 
     def read(reader: SyncReadOnly) -> None:
         try:
@@ -281,17 +300,18 @@ async def test_a_cancel_while_a_statement_of_another_thread_is_awaited_ends_it(
     def act(db: SyncReadOnly) -> str:
         """Act."""
         threading.Thread(target=read, args=(db,), daemon=True).start()
+        wait_in_thread(slow.began.is_set)
         return "done"
 
-    call = asyncio.ensure_future(perform(stage, act, db))
-    await asyncio.wait_for(db.began.wait(), WAIT_S)
+    call = asyncio.ensure_future(perform(stage, act, slow))
+    await slow.began.wait()
     await asyncio.sleep(0.01)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
 
     await until(lambda: refused)
-    assert (refused, db.cancelled) == ([CALL_OVER], 1)
+    assert (refused, slow.cancelled) == ([CALL_OVER], 1)
 
 
 async def test_a_statement_that_has_not_begun_at_the_end_of_the_call_is_refused() -> None:
@@ -306,10 +326,9 @@ async def test_a_statement_that_has_not_begun_at_the_end_of_the_call_is_refused(
     async with SyncReader(db) as reader:
         thread = threading.Thread(target=read, args=(reader,), daemon=True)
         thread.start()
-        while not reader._waiting:
-            time.sleep(0.001)  # noqa: ASYNC251 - the event loop must not begin the statement
+        wait_in_thread(lambda: reader._waiting)  # the event loop must not begin the statement
 
-    await asyncio.to_thread(thread.join, WAIT_S)
+    await asyncio.to_thread(thread.join, HANG_S)
     assert (refused, db.began.is_set()) == ([CALL_OVER], False)
 
 
@@ -333,19 +352,19 @@ def test_no_thread_waits_for_an_event_loop_that_has_gone() -> None:
         async with SyncReader(db) as reader:
             threads.append(threading.Thread(target=read, args=(reader,), daemon=True))
             threads[0].start()
-            await asyncio.sleep(WAIT_S)
+            await asyncio.sleep(HANG_S)
 
     async def begin() -> Any:
         task = call()
         task.send(None)  # driven by hand: no loop will ever cancel it
-        await asyncio.wait_for(db.began.wait(), WAIT_S)
+        await asyncio.wait_for(db.began.wait(), HANG_S)
         return task
 
     with asyncio.Runner() as runner:
         db = SlowDatabase()
         left = runner.run(begin())
         left.close()
-        threads[0].join(WAIT_S)
+        threads[0].join(HANG_S)
 
     assert refused == [CALL_OVER]
 

@@ -154,7 +154,7 @@ async def test_a_run_waits_after_an_unsafe_call_that_takes_too_long(stage: Stage
     async def ship(item: str) -> None:
         """Ship it, slowly."""
         world.shipped.append(item)
-        await asyncio.sleep(20)
+        await asyncio.Event().wait()
 
     workflow = Workflow("shop", "Sell.", (ship,))
     services = stage.process(calls(("ship", LAMP)), workflow=workflow)

@@ -14,17 +14,18 @@ from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import Scripted, calls, says
 
-SOON = timedelta(seconds=1)
+SOON = timedelta(hours=1)
+"""How long some tools wait. A test lets the time pass."""
 PAID = SignalKey("desk", "ann", "payment:1")
 called: list[str] = []
 """The tools that were called, in order."""
 
 
 @tool(effect="pure")
-async def pause(milliseconds: int) -> str | Wait:
+async def pause(seconds: int) -> str | Wait:
     """Wait some time."""
     called.append("pause")
-    return Wait(until=timedelta(milliseconds=milliseconds)) if milliseconds else "no pause"
+    return Wait(until=timedelta(seconds=seconds)) if seconds else "no pause"
 
 
 @tool(effect="pure")
@@ -93,7 +94,7 @@ async def ask_unknown() -> Ask:
     return Ask("What?", schema=object())
 
 
-@tool(approval=True, approval_timeout_s=1.0)
+@tool(approval=True, approval_timeout_s=SOON.total_seconds())
 async def refund_soon(tx: Transaction, item: str) -> str:
     """Give the money back, if somebody approves soon."""
     await tx.execute("delete from bought where item = :item", item=item)

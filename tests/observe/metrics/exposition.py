@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.waiting import HANG_S
 from twelvefold import Settings
 from twelvefold.app.opening import open_checked_services
 from twelvefold.boot import open_metrics
@@ -19,7 +20,7 @@ async def scrape(port: int) -> list[Metric]:
 
 
 def read(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S) as answer:
         text: str = answer.read().decode()
         return text
 

@@ -8,13 +8,14 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from tests.waiting import HANG_S
 from twelvefold.errors import SettingsError
 from twelvefold.observe.metrics.endpoint import serve_metrics
 from twelvefold.observe.metrics.loop_lag import measured_lag
 
 
 def scrape(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S) as answer:
         text: str = answer.read().decode()
         return text
 

@@ -10,6 +10,7 @@ from twelvefold.services.model.openai.api_format import ApiFormat
 from twelvefold.services.model.openai.decoding.sse import SSEDecoder
 
 HASH = "ab" * 32
+TIMEOUT_S = 60.0
 ENROL = ToolSpec(
     "enrol",
     "Enrol the caller in a course.",
@@ -58,14 +59,14 @@ def model_request(*items: Item, instructions: str = "Be brief.") -> ModelRequest
 
 
 def fast_settings(url: str, **changes: Any) -> ModelSettings:
-    """Return settings with short timeouts."""
+    """Return settings with short pauses, and with timeouts that a busy machine does not reach."""
     base: dict[str, Any] = {
         "base_url": url,
         "api_key": "sk-secret",
         "model": "gpt-test",
-        "connect_timeout_s": 1.0,
-        "first_token_timeout_s": 5.0,
-        "between_tokens_timeout_s": 5.0,
+        "connect_timeout_s": TIMEOUT_S,
+        "first_token_timeout_s": TIMEOUT_S,
+        "between_tokens_timeout_s": TIMEOUT_S,
         "backoff_s": 0.001,
     }
     return ModelSettings(**base | changes)

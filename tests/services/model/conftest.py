@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.loop_clock import LoopClock
 from tests.services.model.mock_server import MockServer
 
 _guarded = False
@@ -36,6 +37,11 @@ def only_loopback() -> Iterator[None]:
     _guarded = True
     yield
     _guarded = False
+
+
+@pytest.fixture
+async def loop_clock() -> LoopClock:
+    return LoopClock()
 
 
 @pytest.fixture

@@ -15,6 +15,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
+from tests.loop_clock import LoopClock
+from tests.services.model.builders import TIMEOUT_S
+from tests.waiting import HANG_S
+
 SSE = "text/event-stream; charset=utf-8"
 _RESET = struct.pack("ii", 1, 0)
 
@@ -29,6 +33,7 @@ class Call:
         self.headers = headers
         self.raw = body
         self.gone = asyncio.Event()
+        self.has_stalled = False
         self._writer = writer
 
     @property
@@ -101,9 +106,15 @@ class MockServer:
         self._server.close()
         for call in self.calls:
             call.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             while self.open:
                 await asyncio.sleep(0.005)
+
+    async def let_time_out(self, number: int, loop_clock: LoopClock) -> None:
+        """Let the time pass in which a call has to be answered, once it has stalled."""
+        while len(self.calls) <= number or not self.calls[number].has_stalled:
+            await asyncio.sleep(0.005)
+        loop_clock.let_pass(3 * TIMEOUT_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -188,7 +199,8 @@ def stalls(events: Iterable[bytes] = ()) -> Behaviour:
     async def behave(call: Call) -> None:
         if events:
             await begin(call)
-        await asyncio.sleep(3600)
+        call.has_stalled = True
+        await asyncio.Event().wait()
 
     return behave
 

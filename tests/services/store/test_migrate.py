@@ -284,11 +284,12 @@ LOCK = "UPDATE twelvefold_migration_lock SET token = 'theirs', expires_at = UNIX
 @pytest.mark.mysql
 async def test_the_lock_of_a_killed_migration_expires(empty_mariadb: str) -> None:
     await migrate(empty_mariadb, revision="0001")
-    await run(empty_mariadb, LOCK.format(2))
+    await run(empty_mariadb, LOCK.format(60))
     migrating = asyncio.ensure_future(migrate(empty_mariadb))
     await asyncio.sleep(0.5)
     assert await version(empty_mariadb) == "0001"
 
+    await run(empty_mariadb, LOCK.format(-1))
     assert await migrating == ALL[1:]
 
 

@@ -13,6 +13,7 @@ from tests.services.model.http.raw_server import (
     chunks,
     whole,
 )
+from tests.waiting import HANG_S
 from twelvefold.services.model.http import ConnectionDropped, Endpoint
 from twelvefold.services.model.http.direct import DirectTransport
 
@@ -41,7 +42,7 @@ class Client(DirectTransport):
 
 @asynccontextmanager
 async def serving(
-    *handlers: Handler, timeout_s: float = 5.0, **server_options: Any
+    *handlers: Handler, timeout_s: float = HANG_S, **server_options: Any
 ) -> AsyncIterator[tuple[RawServer, Client]]:
     """A server and its client. At the end the client must have closed every connection."""
     async with RawServer(*handlers, **server_options) as server:

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Self
 
+from tests.waiting import HANG_S
+
 Handler = Callable[["Exchange"], Awaitable[None]]
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -71,7 +73,7 @@ class RawServer:
 
     async def wait_closed(self) -> None:
         """Return when the client has closed every connection."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             while self.open:
                 await asyncio.sleep(0.002)
 

@@ -20,6 +20,7 @@ from tests.services.model.http.raw_server import (
     sends,
     whole,
 )
+from tests.waiting import HANG_S
 from twelvefold.services.model.errors import RetryableError
 from twelvefold.services.model.http import Endpoint, ServerUnreachable, pool
 
@@ -53,7 +54,9 @@ def patch_resolver(
 async def test_another_address_is_tried_if_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(sends(whole(b"one"))) as (server, _):
         patch_resolver(monkeypatch, ("::1", server.port), ("127.0.0.1", server.port))
-        client = Client(Endpoint(f"http://models.internal:{server.port}/v1"), connect_timeout_s=5)
+        client = Client(
+            Endpoint(f"http://models.internal:{server.port}/v1"), connect_timeout_s=HANG_S
+        )
         assert await client.body() == b"one"
         await client.close()
 
@@ -72,7 +75,7 @@ async def test_another_address_is_tried_if_one_is_silent(monkeypatch: pytest.Mon
             filler.connect_ex(("127.0.0.1", port))
         async with serving(sends(whole(b"one"))) as (server, _):
             patch_resolver(monkeypatch, ("127.0.0.1", port), ("127.0.0.1", server.port))
-            client = Client(Endpoint("http://models.internal/v1"), connect_timeout_s=5)
+            client = Client(Endpoint("http://models.internal/v1"), connect_timeout_s=HANG_S)
             assert await client.body() == b"one"
             await client.close()
         for filler in fillers:
@@ -99,7 +102,7 @@ async def test_an_unreachable_server_is_reported_within_the_timeout() -> None:
 async def test_connections_opened_at_once_share_a_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(sends(whole(b"one"), pause_s=0.02)) as (server, _):
         found = patch_resolver(monkeypatch, ("127.0.0.1", server.port))
-        client = Client(Endpoint("http://models.internal/v1"), connect_timeout_s=5)
+        client = Client(Endpoint("http://models.internal/v1"), connect_timeout_s=HANG_S)
         await asyncio.gather(*(client.body() for _ in range(20)))
         await client.close()
 
@@ -115,7 +118,7 @@ async def test_connections_with_tls_are_reused(tmp_path: Path) -> None:
         sends(HEAD + b"\r\n" + TEXT, close=True),
     )
     async with RawServer(*handlers, tls=issued.server_context(tmp_path)) as server:
-        client = Client(Endpoint(server.url, ca_file=trusted), connect_timeout_s=5)
+        client = Client(Endpoint(server.url, ca_file=trusted), connect_timeout_s=HANG_S)
         bodies = [await client.body() for _ in range(4)]
         await client.close()
         await server.wait_closed()
@@ -129,7 +132,7 @@ async def test_a_tls_connection_that_breaks_within_a_body_is_reported(tmp_path: 
     trusted = str(issued.write(tmp_path / "trusted.pem"))
     cut = sends(HEAD + b"Content-Length: 501\r\n\r\n" + TEXT, close=True)
     async with RawServer(cut, tls=issued.server_context(tmp_path)) as server:
-        client = Client(Endpoint(server.url, ca_file=trusted), connect_timeout_s=5)
+        client = Client(Endpoint(server.url, ca_file=trusted), connect_timeout_s=HANG_S)
         with pytest.raises(RetryableError, match="the connection broke during the reply"):
             await client.reply()
         await client.close()
@@ -139,7 +142,7 @@ async def test_certificates_are_loaded_before_the_first_request(tmp_path: Path) 
     issued = issue()
     trusted = issued.write(tmp_path / "trusted.pem")
     async with RawServer(sends(whole(TEXT)), tls=issued.server_context(tmp_path)) as server:
-        client = Client(Endpoint(server.url, ca_file=str(trusted)), connect_timeout_s=5)
+        client = Client(Endpoint(server.url, ca_file=str(trusted)), connect_timeout_s=HANG_S)
         await asyncio.to_thread(client.prepare)
         trusted.unlink()
         body = await client.body()
@@ -161,7 +164,7 @@ async def test_http_1_is_negotiated(tmp_path: Path) -> None:
 
     async with RawServer(respond, tls=context) as server:
         trusted = str(issued.write(tmp_path / "trusted.pem"))
-        client = Client(Endpoint(server.url, ca_file=trusted), connect_timeout_s=5)
+        client = Client(Endpoint(server.url, ca_file=trusted), connect_timeout_s=HANG_S)
         await client.reply()
         await client.close()
 

@@ -12,6 +12,7 @@ from tests.services.model.http.raw_server import (
     Handler,
     hangs,
 )
+from tests.waiting import HANG_S
 from twelvefold.services.model.http import Endpoint, ServerUnreachable
 
 POINTS: dict[str, tuple[Handler, dict[str, Any]]] = {
@@ -47,14 +48,14 @@ async def test_a_cancelled_tls_handshake_closes_its_connection() -> None:
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as silent:
         port = silent.sockets[0].getsockname()[1]
-        client = Client(Endpoint(f"https://127.0.0.1:{port}/v1"), connect_timeout_s=5)
+        client = Client(Endpoint(f"https://127.0.0.1:{port}/v1"), connect_timeout_s=HANG_S)
         request = asyncio.create_task(client.reply())
         await opened.wait()
         request.cancel()
         with pytest.raises(asyncio.CancelledError):
             await request
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             await closed.wait()
         await client.close()
 
@@ -74,7 +75,7 @@ async def test_a_server_that_never_completes_the_handshake_is_unreachable() -> N
         with pytest.raises(ServerUnreachable, match=r"no connection in 0\.2 s"):
             await client.reply()
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             await closed.wait()
         await client.close()
 
@@ -124,7 +125,7 @@ async def test_a_cancelled_close_still_ends_the_requests() -> None:
         with pytest.raises(asyncio.CancelledError):
             await closing
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             assert "the connection was dropped" in await request
         await server.wait_closed()
 

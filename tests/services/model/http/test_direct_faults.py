@@ -15,6 +15,7 @@ from tests.services.model.http.raw_server import (
     repeats,
     sends,
 )
+from tests.waiting import HANG_S
 from twelvefold.services.model.errors import RetryableError
 from twelvefold.services.model.http import ConnectionDropped
 
@@ -143,7 +144,7 @@ async def test_random_changes_of_a_response_never_block_or_escape() -> None:
     async with serving(respond) as (server, client):
         for _ in range(300):
             with suppress(RetryableError):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(HANG_S):
                     await client.reply()
             await client.close()
         await server.wait_closed()

@@ -1,7 +1,6 @@
 """Requests that another model of a chain can answer: fewer attempts, and usage when cancelled."""
 
 import asyncio
-import time
 from dataclasses import replace
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from tests.services.model.builders import RecordingListener, fast_settings, model_request
 from tests.services.model.mock_server import Behaviour, MockServer, cuts, refuses, stalls
 from tests.services.model.streams import FakeReply, chat_events, responses_events
+from tests.waiting import HANG_S
 from twelvefold.core import Usage
 from twelvefold.errors import ModelRejected, ModelTooLarge, ModelUnavailable
 from twelvefold.services.model.openai import Api, OpenAIModel
@@ -41,12 +41,10 @@ async def test_it_is_sent_as_often_as_the_chain_allows(server: MockServer, statu
 
 
 async def test_a_long_delay_that_the_server_requests_is_not_waited_for(server: MockServer) -> None:
-    began = time.monotonic()
-
     error = await fails_with(server, refuses(429, headers={"retry-after": "60"}))
 
     assert isinstance(error, ModelUnavailable)
-    assert (len(server.calls), time.monotonic() - began < 5) == (1, True)
+    assert len(server.calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -74,7 +72,7 @@ async def test_a_reply_that_is_cancelled_reports_its_usage(server: MockServer, a
     model = OpenAIModel(fast_settings(server.url, api=api))
     listener = RecordingListener()
     asking = asyncio.ensure_future(model.reply(model_request(), listener))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while not listener.deltas:
             await asyncio.sleep(0.005)
 
@@ -98,7 +96,7 @@ async def test_the_usage_of_attempts_before_a_cancellation_is_reported(server: M
     )
     listener = RecordingListener()
     asking = asyncio.ensure_future(model.reply(model_request(), listener))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while not listener.restarts:
             await asyncio.sleep(0.005)
 

@@ -15,6 +15,7 @@ from tests.services.model.streams import (
     responses_events,
     sse,
 )
+from tests.waiting import HANG_S
 from twelvefold.core.ports import ModelReply
 from twelvefold.errors import ModelRejected, ModelUnavailable
 from twelvefold.services.model.errors import RetryableError
@@ -158,7 +159,7 @@ async def test_trailing_usage_is_awaited(server: MockServer) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 1}
     server.will(streams([*finished("chat"), sse({"choices": [], "usage": usage})], pause_s=0.02))
 
-    reply = await reply_of(server, "chat", trailing_usage_timeout_s=5.0)
+    reply = await reply_of(server, "chat", trailing_usage_timeout_s=HANG_S)
 
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (3, 1)
 

@@ -1,10 +1,12 @@
 """Token usage: reported, estimated, and that of failed attempts."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
+from tests.loop_clock import LoopClock
 from tests.services.model.builders import RecordingListener, fast_settings, model_request
 from tests.services.model.mock_server import (
     MockServer,
@@ -148,11 +150,16 @@ async def test_a_budget_holds_without_usage(server: MockServer, api: Api) -> Non
 
 @APIS
 @pytest.mark.parametrize("breaks", [cuts, resets, stalls])
-async def test_tokens_of_a_failed_attempt_count(server: MockServer, api: Api, breaks: Any) -> None:
+async def test_tokens_of_a_failed_attempt_count(
+    server: MockServer, api: Api, breaks: Any, loop_clock: LoopClock
+) -> None:
     half = EVENTS[api](FakeReply("Hello, you there."))[:4]
     server.will(breaks(half), streams(EVENTS[api](FakeReply("Hi", usage=(100, 20, 0, 0)))))
 
-    reply = await reply_of(server, api, between_tokens_timeout_s=0.3, first_token_timeout_s=0.3)
+    replying = asyncio.ensure_future(reply_of(server, api))
+    if breaks is stalls:
+        await server.let_time_out(0, loop_clock)
+    reply = await replying
 
     assert reply.lost.input_tokens == prompt(server)
     assert reply.lost.estimated

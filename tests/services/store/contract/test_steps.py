@@ -2,9 +2,11 @@
 # ruff: noqa: PT012 - what has to fail is a whole transaction
 
 import asyncio
+import itertools
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -24,6 +26,8 @@ from twelvefold.errors import (
     StoreUnavailable,
     ToolRefused,
 )
+from twelvefold.services.store.sql import steps
+from twelvefold.services.store.sql.steps import LONG_STEP_S
 from twelvefold.services.store.transaction import SQLStepTransaction
 
 INSERT = "INSERT INTO seats (id, taken) VALUES (:id, :taken)"
@@ -352,12 +356,21 @@ async def test_a_claim_during_a_step_waits_or_returns_none(store: Store, rival: 
     await append(rival, claimed[0], 2, finished())
 
 
-async def test_a_long_step_keeps_its_run(store: Store, rival: Store) -> None:
+def each_step_takes(monkeypatch: pytest.MonkeyPatch, time_s: float) -> None:
+    """Let the store measure this time for each step."""
+    times = itertools.count(0.0, time_s)
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: next(times)))
+
+
+async def test_a_long_step_keeps_its_run(
+    store: Store, rival: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each_step_takes(monkeypatch, 2 * LONG_STEP_S)
     lease = await leased(store, lease_s=0.01)
 
     async with (
         asyncio.TaskGroup() as group,
-        store.append(Append(lease, 1, 1, lease_s=0.25)) as tx,
+        store.append(Append(lease, 1, 1, lease_s=LONG_S)) as tx,
     ):
         await tx.execute(INSERT, id=1, taken=1)
         claiming = group.create_task(rival.claim(lease.run, LONG_S))
@@ -368,7 +381,10 @@ async def test_a_long_step_keeps_its_run(store: Store, rival: Store) -> None:
     await append(store, lease, 2, finished())
 
 
-async def test_a_short_step_does_not_renew_the_lease(store: Store) -> None:
+async def test_a_short_step_does_not_renew_the_lease(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each_step_takes(monkeypatch, LONG_STEP_S / 2)
     lease = await leased(store, lease_s=0.01)
 
     await append(store, lease, 1, said())

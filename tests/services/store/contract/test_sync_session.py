@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from tests.builders import said
 from tests.services.store.builders import leased, rows, seats
+from tests.waiting import HANG_S
 from twelvefold.core.ports import Append, Store
 from twelvefold.engine.perform.sync_sql import CALL_OVER, SyncWriter
 from twelvefold.errors import StoreRefused
@@ -168,9 +169,9 @@ async def test_a_session_whose_call_is_over_sends_nothing(store: Store) -> None:
                 target=sync.call, args=(lambda: work(sync.orm_session()),), daemon=True
             )
             thread.start()
-            await asyncio.wait_for(began.wait(), 30)
+            await asyncio.wait_for(began.wait(), HANG_S)
         go_on.set()
-        await asyncio.to_thread(thread.join, 30)
+        await asyncio.to_thread(thread.join, HANG_S)
         await tx.execute(INSERT, id=3, taken=3)
         await tx.record([said("done")])
 
@@ -188,10 +189,13 @@ async def test_a_session_that_waits_for_a_statement_at_the_end_harms_no_other_st
     slow = "SELECT SLEEP(3)" if is_mysql else f"{COUNT} select max(i) from n"
     lease, other, raised = await leased(store), await leased(store), list[BaseException]()
     threads: list[threading.Thread] = []
+    loop = asyncio.get_running_loop()
 
     def work(tx: SyncWriter) -> None:
         session = tx.orm_session()
         session.add(Seat(id=1, taken=2))
+        session.flush()
+        loop.call_soon_threadsafe(loop.call_later, 0.3, stepping.cancel)
         try:
             session.execute(text(slow))
         except Exception as error:
@@ -202,15 +206,14 @@ async def test_a_session_that_waits_for_a_statement_at_the_end_harms_no_other_st
             thread = threading.Thread(target=sync.call, args=(lambda: work(sync),), daemon=True)
             threads.append(thread)
             thread.start()
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
 
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await step()
+    stepping = asyncio.ensure_future(step())
+    await asyncio.wait([stepping])
     async with store.append(Append(other, 1, 1)) as tx:
         await tx.execute(INSERT, id=3, taken=3)
         await tx.record([said("done")])
-    await asyncio.to_thread(threads[0].join, 30)
+    await asyncio.to_thread(threads[0].join, HANG_S)
 
     assert len(raised) == 1
     assert await seats(store) == {3: 3}

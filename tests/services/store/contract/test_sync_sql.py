@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from tests.builders import said
 from tests.services.store.builders import append, journal, leased, seats
+from tests.waiting import HANG_S
 from twelvefold.core.ports import Append, Store
 from twelvefold.engine.perform.sync_sql import CALL_OVER, SyncReader, SyncWriter
 from twelvefold.errors import DuplicateRow, StoreRefused
@@ -100,18 +101,18 @@ async def test_a_thread_whose_step_was_cancelled_writes_into_no_later_step(store
             thread = threading.Thread(target=work, args=(sync,), daemon=True)
             threads.append(thread)
             thread.start()
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
 
     threads: list[threading.Thread] = []
     cancelled = asyncio.ensure_future(step())
-    await asyncio.wait_for(wrote.wait(), 30)
+    await asyncio.wait_for(wrote.wait(), HANG_S)
     cancelled.cancel()
     await asyncio.wait([cancelled])
 
     async with store.append(Append(other, 1, 1)) as tx:
         await tx.execute(INSERT, id=3, taken=3)  # perhaps on the connection of the cancelled step
         go_on.set()
-        await asyncio.to_thread(threads[0].join, 30)
+        await asyncio.to_thread(threads[0].join, HANG_S)
         await tx.record([said("done")])
 
     assert refused == [CALL_OVER]

@@ -7,6 +7,7 @@ import pytest
 
 from tests.builders import finished
 from tests.services.store.builders import append, leased, queued
+from tests.waiting import HANG_S
 from twelvefold.core.events import WaitStarted
 from twelvefold.core.ids import CallId, RunId, ThreadId
 from twelvefold.core.ports import Append, Lease, SignalKey, Store, WaitCondition
@@ -159,7 +160,7 @@ async def test_an_event_of_a_long_transaction_blocks_no_lease_of_its_receivers(
 
     async with store.append(Append(sender, 1, 1)) as tx:
         assert await tx.signal("academy", "ann", "paid")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             assert not await rival.renew(lease, 30.0)
         await tx.record([finished()])
 

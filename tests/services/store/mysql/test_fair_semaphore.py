@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 
+from tests.waiting import HANG_S
 from twelvefold.core.owner import OWNER
 from twelvefold.services.store.mysql.fair_semaphore import FairSemaphore
 
@@ -73,5 +74,5 @@ async def test_a_task_cancelled_at_its_turn_passes_it_on() -> None:
     await crowd.end(second, third)
 
     assert crowd.entered == ["bob"]
-    async with asyncio.timeout(1), places:
+    async with asyncio.timeout(HANG_S), places:
         pass

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from asyncmy.errors import OperationalError
 
+from tests.loop_clock import LoopClock
 from tests.servers import galera, join_node, kill_node
 from tests.services.store.mysql.stub_server import Session, StubServer, error
 from twelvefold.core.ports import Store
@@ -414,13 +415,20 @@ async def test_a_server_that_is_gone_is_replaced_before_a_statement_is_sent(
 
 
 async def test_a_check_without_an_answer_is_an_outage(pair: list[StubReplica]) -> None:
-    store = open_pair(pair, HostTimings(probe_s=0.1, check_interval_s=0.0, check_s=0.1))
+    loop_clock, wait_s = LoopClock(), 20.0
+    store = open_pair(pair, HostTimings(probe_s=wait_s, check_interval_s=0.0, check_s=wait_s))
     await write(store)
     pair[1].heal()
+    seen = pair[1].seen("@@GLOBAL.read_only")
     pair[1].fails("@@GLOBAL.read_only", lambda *_: b"")
 
-    with pytest.raises(StoreUnavailable, match=r"no answer within 0\.1 s") as caught:
-        await write(store)
+    writing = asyncio.ensure_future(write(store))
+    for number in (1, 2):  # the check, and the probe of the server after it
+        while pair[1].seen("@@GLOBAL.read_only") < seen + number:
+            await asyncio.sleep(0.01)
+        loop_clock.let_pass(wait_s)
+    with pytest.raises(StoreUnavailable, match=f"no answer within {wait_s:g} s") as caught:
+        await writing
 
     assert caught.value.recovery_s == RECOVERY_S
     await store.close()
@@ -428,13 +436,19 @@ async def test_a_check_without_an_answer_is_an_outage(pair: list[StubReplica]) -
 
 async def test_a_read_without_an_answer_may_be_a_failover(pair: list[StubReplica]) -> None:
     arguments = [connect_arguments(one.url) for one in pair]
-    timeouts = Timeouts(read_s=0.5)
+    loop_clock, wait_s = LoopClock(), 20.0
+    timeouts = Timeouts(read_s=wait_s)
     store = MySQLStore(arguments[0], 2, timeouts=timeouts, hosts=HostSelector(arguments))
     await store.schema()
+    seen = pair[1].seen(SCHEMA_READ)
     pair[1].fails(SCHEMA_READ, lambda *_: b"")
 
-    with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.5 s") as caught:
-        await store.schema()
+    reading = asyncio.ensure_future(store.schema())
+    while pair[1].seen(SCHEMA_READ) == seen:
+        await asyncio.sleep(0.01)
+    loop_clock.let_pass(wait_s)
+    with pytest.raises(StoreUnavailable, match=f"did not answer within {wait_s:g} s") as caught:
+        await reading
 
     assert caught.value.recovery_s == RECOVERY_S
     await store.close()

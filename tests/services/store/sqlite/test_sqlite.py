@@ -12,6 +12,7 @@ import pytest
 
 from tests.builders import asked, said
 from tests.services.store.builders import append, journal, leased, made, rows, seats
+from tests.waiting import HANG_S
 from twelvefold.core.ports import Append, Store
 from twelvefold.errors import DuplicateRow, StoreFailed, StoreRefused, StoreUnavailable
 from twelvefold.services.store import open_store, sqlite_path
@@ -58,7 +59,7 @@ async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
 async def test_a_tool_that_reads_delays_no_other_read_or_write(store: Store) -> None:
     lease = await leased(store)
 
-    async with asyncio.timeout(5), store.read() as db:
+    async with asyncio.timeout(HANG_S), store.read() as db:
         await db.fetch_one("SELECT 1")
         assert await journal(store, lease.run.thread) == [asked()]
         await append(store, lease, 1, said())
