@@ -23,11 +23,13 @@ from twelvefold.core.workflow import Workflow
 from twelvefold.services.model.scripted import calls, says
 from twelvefold.web.process import open_web
 from twelvefold.web.server import bind_sockets, serve
-from twelvefold.web.state import WAITS, Waits, Web
+from twelvefold.web.state import Waits, Web
 from twelvefold.worker.loop import Worker
 
 Json = dict[str, Any]
 Serve = Callable[..., Awaitable["Served"]]
+PATIENT = Waits(thread_s=600.0, take_s=30.0, undriven_s=600.0)
+"""On a busy machine, the turns before a turn may take longer than a client should wait."""
 USAGE = Usage(input_tokens=20, output_tokens=5, cached_tokens=8)
 
 
@@ -175,7 +177,7 @@ async def served(
     limits: Limits = LIMITS,
     workflow: Workflow = SHOP,
     headers: dict[str, str] | None = None,
-    waits: Waits = WAITS,
+    waits: Waits = PATIENT,
     accepts: frozenset[str] = ALL_INPUTS,
     **settings: Any,
 ) -> AsyncIterator[Served]:

@@ -215,9 +215,8 @@ async def test_the_checks_for_a_first_key_are_limited() -> None:
 
 async def test_a_client_that_tries_keys_is_429_and_others_are_not() -> None:
     store = Keys([api_key()]).store
-    authenticator = Authenticator(
-        store, is_open=False, limits=replace(LOOKUP_LIMITS, rejection_delay_s=0)
-    )
+    limits = replace(LOOKUP_LIMITS, rejection_delay_s=0)
+    authenticator = Authenticator(store, is_open=False, clock=Clock(), limits=limits)
     for number in range(LOOKUP_LIMITS.client_failures):
         tried = Headers({"authorization": f"Bearer tw_{number:043}"})
         with pytest.raises(ApiError, match="incorrect API key"):

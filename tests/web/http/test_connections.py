@@ -17,6 +17,8 @@ from twelvefold.web.http.server.connections import Connections, ConnectionSlot, 
 from twelvefold.web.http.server.file_limit import DEFAULT_MAX_CONNECTIONS, connection_limit
 from twelvefold.web.http.server.listener import Listener
 
+MANY_LINES = 10
+"""One is logged at once, further ones every ten seconds: more if the machine is slow."""
 TICKS = b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
@@ -133,7 +135,7 @@ async def test_half_open_requests_do_not_block_others(caplog: pytest.LogCaptureF
         assert answer.status == 200
         assert await half[0].read_to_end() == b""
     lines = [one for one in caplog.records if one.getMessage() == "connections_closed_for_others"]
-    assert len(lines) == 1
+    assert 1 <= len(lines) <= MANY_LINES
     assert lines[0].__dict__["fields"] == {"count": 1, "limit": 8, "full": "client"}
 
 
@@ -170,7 +172,7 @@ async def test_a_connection_above_the_limit_gets_503_immediately(
             await asyncio.sleep(0.01)
         server.stop.set()
     lines = [one for one in caplog.records if one.getMessage() == "connections_refused"]
-    assert len(lines) == 1
+    assert 1 <= len(lines) <= MANY_LINES
 
 
 async def served(server: RunningServer) -> bool:

@@ -284,7 +284,8 @@ async def test_too_many_requests_of_one_key_are_429() -> None:
         health = await client.get("/healthz")
 
     assert (first.status_code, first.headers["x-ratelimit-remaining-requests"]) == (404, "0")
-    assert (second.status_code, second.headers["retry-after"]) == (429, "60")
+    assert second.status_code == 429
+    assert 0 < int(second.headers["retry-after"]) <= 60  # `test_rate_limit` has the exact time
     assert envelope(second)["type"] == "rate_limit_error"
     assert health.status_code == 200
 

@@ -108,7 +108,7 @@ async def test_an_answer_that_is_repeated_is_refused_once_its_response_was_delet
 async def test_an_answer_to_a_run_that_is_held_loads_its_conversation_once(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api = await serve(worker=False)
+    api = await serve(worker=False, waits=Waits(take_s=0.1))
     first, request = await approval(api)
     run = RunId.parse(first["id"])
     await api.web.services.store.claim(run, 60.0, LeaseToken("another's"))
