@@ -65,6 +65,7 @@ from twelvefold.engine.retry import RetryPolicy
 from twelvefold.engine.services import Services, Timings
 from twelvefold.errors import StoreUnavailable, ToolRefused
 from twelvefold.services.model.scripted import Script, Scripted, ScriptedModel
+from twelvefold.services.store.sql.base import SECOND_US, wall_clock_us
 from twelvefold.services.store.sqlite.store import SQLiteStore
 
 SCHEMA = "create table bought (item text not null, who text not null);"
@@ -365,6 +366,11 @@ class Stage:
         self.timings = TIMINGS
         self._stores: list[SQLiteStore] = []
         self._ids = FixedIds()
+        self._now_us = 0
+
+    def advance(self, seconds: float) -> None:
+        """Let processes that start from now on see a later time, which then stands still."""
+        self._now_us = wall_clock_us() + round(seconds * SECOND_US)
 
     def process(
         self,
@@ -381,6 +387,8 @@ class Stage:
         trouble = trouble or Trouble()
         store = TroubledStore(str(self.path), trouble)
         self._stores.append(store)
+        if self._now_us:
+            store.use_clock(self._now_us)
         troubled = TroubledModel(model or ScriptedModel(scripted(*replies)), trouble, self.requests)
         workflows = with_started({workflow.name: workflow})
         return Services(

@@ -14,7 +14,9 @@ from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.services import Services
 from twelvefold.services.model.scripted import Scripted, calls, says
 
-SOON = timedelta(seconds=1)
+SOON = timedelta(minutes=1)
+LATER_S = 90
+"""Longer than `SOON`."""
 PAID = SignalKey("desk", "ann", "payment:1")
 called: list[str] = []
 """The tools that were called, in order."""
@@ -93,7 +95,7 @@ async def ask_unknown() -> Ask:
     return Ask("What?", schema=object())
 
 
-@tool(approval=True, approval_timeout_s=1.0)
+@tool(approval=True, approval_timeout_s=60.0)
 async def refund_soon(tx: Transaction, item: str) -> str:
     """Give the money back, if somebody approves soon."""
     await tx.execute("delete from bought where item = :item", item=item)

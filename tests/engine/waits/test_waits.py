@@ -11,6 +11,7 @@ import pytest
 
 from tests.engine.stage import Crash, Stage, Trouble, cut_off, kill, resume
 from tests.engine.waits.stories import (
+    LATER_S,
     begin,
     called,
     desk,
@@ -68,13 +69,12 @@ async def statuses(stage: Stage, run: RunId) -> str:
 
 
 async def test_a_timer_rests_the_run_until_it_is_due(stage: Stage) -> None:
-    run = await begin(stage, "pause", milliseconds=100)
-    services = desk(stage)
+    run = await begin(stage, "pause", milliseconds=60_000)
 
-    assert await due_runs(services) == []
-    await asyncio.sleep(0.12)
-    assert await due_runs(services) == [run]
-    assert (await go_on(stage, run, "pause", milliseconds=100)).status == "completed"
+    assert await due_runs(desk(stage)) == []
+    stage.advance(LATER_S)
+    assert await due_runs(desk(stage)) == [run]
+    assert (await go_on(stage, run, "pause", milliseconds=60_000)).status == "completed"
 
     started, ended, result, finished = await events_of(stage, run)
     assert isinstance(started, WaitStarted)
@@ -102,9 +102,9 @@ async def test_a_tool_that_may_wait_may_also_return_its_result(stage: Stage) -> 
 
 
 async def test_the_first_of_several_timers_wakes_the_run(stage: Stage) -> None:
-    slow, quick = ("pause", {"milliseconds": 60_000}), ("pause", {"milliseconds": 30})
+    slow, quick = ("pause", {"milliseconds": 3_600_000}), ("pause", {"milliseconds": 60_000})
     outcome = await drive_desk(desk(stage, calls(slow, quick)))
-    await asyncio.sleep(0.05)
+    stage.advance(LATER_S)
     services = desk(stage)
 
     assert await due_runs(services) == [outcome.run]
@@ -176,7 +176,7 @@ async def test_a_tool_of_another_run_sends_an_event_with_its_commit(stage: Stage
 
 async def test_an_event_that_does_not_come_in_time_fails_the_call(stage: Stage) -> None:
     run = await begin(stage, "pay_soon")
-    await asyncio.sleep(1.1)
+    stage.advance(LATER_S)
     await pay_for(stage)
 
     assert (await go_on(stage, run, "pay_soon")).status == "completed"
@@ -191,7 +191,7 @@ async def test_an_event_that_does_not_come_in_time_fails_the_call(stage: Stage) 
 async def test_an_event_in_time_counts_although_its_run_continues_later(stage: Stage) -> None:
     run = await begin(stage, "pay_soon")
     await pay_for(stage)
-    await asyncio.sleep(1.1)
+    stage.advance(LATER_S)
 
     await go_on(stage, run, "pay_soon")
 
@@ -272,7 +272,7 @@ async def test_of_several_answers_one_counts(stage: Stage) -> None:
 
 async def test_an_answer_after_its_time_is_too_late(stage: Stage) -> None:
     run = await begin(stage, "ask_bob")
-    await asyncio.sleep(1.1)
+    stage.advance(LATER_S)
 
     with pytest.raises(TooLate, match=r"the time to answer call 2\.0"):
         await answer_question(desk(stage), run, True, by="bob", principal="bob")
@@ -466,8 +466,8 @@ async def test_a_wrong_wait_is_a_fault_of_the_tool(stage: Stage, tool: str, prob
 
 async def test_an_approval_expires(stage: Stage) -> None:
     run = await begin(stage, "refund_soon", item="a lamp")
+    stage.advance(LATER_S)
     services = desk(stage)
-    await asyncio.sleep(1.1)
 
     with pytest.raises(TooLate, match=r"the time to answer call 2\.0"):
         await answer(services, run, approved=True, by="bob")
@@ -486,7 +486,7 @@ async def test_an_approval_in_time_runs_the_call(stage: Stage) -> None:
     run = await begin(stage, "refund_soon", item="a lamp")
 
     await answer(desk(stage), run, approved=True, by="bob")
-    await asyncio.sleep(1.1)
+    stage.advance(LATER_S)
     await go_on(stage, run, "refund_soon", item="a lamp")
 
     assert (await events_of(stage, run))[2] == ToolSucceeded(CALL, "refund_soon", "refunded a lamp")
@@ -519,10 +519,10 @@ async def test_a_timer_beside_an_approval_does_not_wake_the_run_again_and_again(
     stage: Stage,
 ) -> None:
     """The second call waits for a person without a limit: no time is due any more."""
-    quick, gift = ("pause", {"milliseconds": 30}), ("give", {"item": "a lamp"})
+    quick, gift = ("pause", {"milliseconds": 60_000}), ("give", {"item": "a lamp"})
     outcome = await drive_desk(desk(stage, calls(quick, gift)))
     assert outcome.status == "waiting"
-    await asyncio.sleep(0.05)
+    stage.advance(LATER_S)
     services = desk(stage)
     assert await due_runs(services) == [outcome.run]
 
