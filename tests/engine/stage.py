@@ -62,8 +62,9 @@ from twelvefold.engine.drive import Outcome, drive
 from twelvefold.engine.held_run import HeldRun
 from twelvefold.engine.lease import Clock
 from twelvefold.engine.perform import FAULT
-from twelvefold.engine.retry import ExitLimit, RetryPolicy
+from twelvefold.engine.retry import RetryPolicy
 from twelvefold.engine.services import Services, Timings
+from twelvefold.engine.uninterrupted import ExitLimit
 from twelvefold.errors import Conflict, StoreUnavailable, ToolRefused
 from twelvefold.services.model.scripted import Script, Scripted, ScriptedModel
 from twelvefold.services.store.sql.base import wall_clock_us

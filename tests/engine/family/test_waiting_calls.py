@@ -27,6 +27,7 @@ from twelvefold.engine.commands import (
     answer,
     answer_below,
     answer_question,
+    cancel,
     start_run,
     take,
 )
@@ -97,6 +98,43 @@ async def test_the_question_of_a_child_is_found_at_its_root(stage: Stage) -> Non
     await answer_question(services, found.run, "red", by="ann", call=found.call.id)
     await resume_family(services, outcome.run)
     assert (await stage.journal(outcome.run))[-1] == RunFinished("completed")
+
+
+async def test_the_question_of_a_child_is_in_the_list_of_its_person(stage: Stage) -> None:
+    services = bank(stage, ASKS)
+    outcome = await run_boss(services, workflow="deep")
+
+    [found] = await waiting_calls(services, outcome.run, outcome.thread)
+    [listed] = await services.store.questions("ann", limit=10)
+
+    assert (listed.run, listed.call, listed.workflow) == (found.run, found.call.id, "teller")
+    await answer_question(services, listed.run, "red", by="ann", call=listed.call)
+    assert await services.store.questions("ann", limit=10) == []
+
+
+async def test_a_cancelled_root_takes_the_questions_below_it_from_the_lists(stage: Stage) -> None:
+    services = bank(stage, ASKS)
+    outcome = await run_boss(services)
+    [teller] = children_of(await stage.journal(outcome.run))
+
+    await cancel(services, outcome.run)
+    assert await services.store.questions("ann", limit=10) == []
+    await cancel(services, teller)
+
+    async with services.store.read() as db:
+        assert await db.fetch_all("select * from open_questions") == []
+
+
+async def test_a_deleted_conversation_takes_the_questions_below_it_from_the_lists(
+    stage: Stage,
+) -> None:
+    services = bank(stage, ASKS)
+    outcome = await run_boss(services)
+
+    await services.store.delete_thread(outcome.run.thread)
+
+    async with services.store.read() as db:
+        assert await db.fetch_all("select * from open_questions") == []
 
 
 async def test_a_run_without_children_has_its_own_calls(stage: Stage) -> None:

@@ -2,18 +2,21 @@
 -- the one that ends the wait or the run. Releases before 0012 do neither, so the lists leave out questions whose
 -- wait has ended by the journal. The body of an entry begins with its call, up to the first comma.
 
--- open_questions: those of a person after a place in the list, newest first
+-- open_questions: those of a person after a place in the list, newest first. The journal is searched only if it
+-- has entries after the one that asks
 SELECT q.thread_id, q.ordinal, q.call_id, q.person, q.workflow, q.asked_at, e.type, e.version, e.body
   FROM open_questions q {by_person}
   {straight_join} runs r ON r.thread_id = q.thread_id AND r.ordinal = q.ordinal
   {straight_join} events e ON e.thread_id = q.thread_id AND e.position = q.position
+  {straight_join} threads t ON t.id = q.thread_id
  WHERE q.person = :person AND q.asked_at <= :at
    AND NOT (q.asked_at = :at AND (q.thread_id > :thread OR (q.thread_id = :thread AND q.call_id >= :call)))
    AND (q.expires_at = 0 OR q.expires_at > {now_us})
    AND r.finished_at IS NULL AND r.cancel_asked = 0
-   AND NOT EXISTS (SELECT 1 FROM events w
-                    WHERE w.thread_id = q.thread_id AND w.position > q.position AND w.type = 'WaitEnded'
-                      AND SUBSTR(w.body, 1, INSTR(e.body, ',')) = SUBSTR(e.body, 1, INSTR(e.body, ',')))
+   AND (t.head = q.position OR NOT EXISTS (
+        SELECT 1 FROM events w
+         WHERE w.thread_id = q.thread_id AND w.position > q.position AND w.type = 'WaitEnded'
+           AND SUBSTR(w.body, 1, INSTR(e.body, ',')) = SUBSTR(e.body, 1, INSTR(e.body, ','))))
  ORDER BY q.asked_at DESC, q.thread_id DESC, q.call_id DESC LIMIT :limit
 
 -- open_questions_upwards: as `open_questions`, oldest first
@@ -21,13 +24,15 @@ SELECT q.thread_id, q.ordinal, q.call_id, q.person, q.workflow, q.asked_at, e.ty
   FROM open_questions q {by_person}
   {straight_join} runs r ON r.thread_id = q.thread_id AND r.ordinal = q.ordinal
   {straight_join} events e ON e.thread_id = q.thread_id AND e.position = q.position
+  {straight_join} threads t ON t.id = q.thread_id
  WHERE q.person = :person AND q.asked_at >= :at
    AND NOT (q.asked_at = :at AND (q.thread_id < :thread OR (q.thread_id = :thread AND q.call_id <= :call)))
    AND (q.expires_at = 0 OR q.expires_at > {now_us})
    AND r.finished_at IS NULL AND r.cancel_asked = 0
-   AND NOT EXISTS (SELECT 1 FROM events w
-                    WHERE w.thread_id = q.thread_id AND w.position > q.position AND w.type = 'WaitEnded'
-                      AND SUBSTR(w.body, 1, INSTR(e.body, ',')) = SUBSTR(e.body, 1, INSTR(e.body, ',')))
+   AND (t.head = q.position OR NOT EXISTS (
+        SELECT 1 FROM events w
+         WHERE w.thread_id = q.thread_id AND w.position > q.position AND w.type = 'WaitEnded'
+           AND SUBSTR(w.body, 1, INSTR(e.body, ',')) = SUBSTR(e.body, 1, INSTR(e.body, ','))))
  ORDER BY q.asked_at, q.thread_id, q.call_id LIMIT :limit
 
 -- asked_question: the entry of a question, also of one that was answered; 0 rows mean that there is none
