@@ -17,7 +17,7 @@ from tests.servers.home import STOP_S, Record, ServersError
 from tests.servers.install import programs
 
 USER = DATABASE = "twelvefold"
-START_S = 60.0
+START_S = 240.0
 
 
 class PrivateMariaDB:
