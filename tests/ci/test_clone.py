@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EVERY_TEST = ("-m", "pytest", "--collect-only", "--quiet", "-m", "", "-p", "no:cacheprovider")
 
 
+@pytest.mark.timeout(900)  # every module of the tests is imported
 @pytest.mark.parametrize("arguments", [EVERY_TEST, ("-m", "tests.acceptance.crash", "--help")])
 def test_collection_and_help_work_without_the_shared_data(
     tmp_path: Path, arguments: tuple[str, ...]
