@@ -136,6 +136,23 @@ async def test_a_run_waits_for_an_approval_and_resumes(open_app: OpenApp) -> Non
         await app.resume(waiting.id, approve=True)
 
 
+async def test_a_call_has_the_arguments_with_which_it_was_approved(open_app: OpenApp) -> None:
+    app = await open_app(BUY, REFUND, says("Refunded."))
+    waiting = await app.run(shop, "bread, and refund it", key="a")
+
+    run = await app.resume(waiting.id, approve=True, arguments={"item": "milk"})
+
+    assert [(call.tool, call.arguments) for call in run.calls] == [
+        ("buy", {"item": "bread"}),
+        ("refund", {"item": "milk"}),
+    ]
+    events = [event async for event in app.stream(shop, "bread, and refund it", key="a")]
+    finished = [event.call for event in events if event.kind == "tool_finished"]
+    assert [(call.id, call.arguments) for call in finished] == [
+        (call.id, call.arguments) for call in run.calls
+    ]
+
+
 async def test_an_approval_is_denied_and_the_run_left_to_any_process(open_app: OpenApp) -> None:
     app = await open_app(REFUND, says("Sorry."))
     waiting = await app.run(shop, "refund it")
