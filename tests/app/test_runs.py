@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.app.shop import BUY, REFUND, Blocking, OpenApp, scripted, shop, shop_settings
-from twelvefold import App, Resource, Workflow, tool
+from twelvefold import App, Resource, SyncApp, Workflow, tool
 from twelvefold.core import NullListener, Principal
 from twelvefold.engine import RunRequest, start_run
 from twelvefold.engine.step import step
@@ -23,6 +23,7 @@ from twelvefold.errors import (
     WorkflowError,
 )
 from twelvefold.services.model.scripted import calls, says
+from twelvefold.testing import SyncTestApp, TestApp
 
 
 async def rows(app: App) -> list[dict[str, Any]]:
@@ -222,6 +223,13 @@ async def test_requests_that_are_invalid(open_app: OpenApp) -> None:
             await app.run(workflow, input)
     with pytest.raises(RequestError, match=r"metadata\.n: must be a string"):
         await app.run(shop, "hi", metadata={"n": 1})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("workflows", [shop, "shop", [shop, "bank"], None])
+def test_an_app_takes_a_list_of_workflows(workflows: Any) -> None:
+    for kind in (App, SyncApp, TestApp, SyncTestApp):
+        with pytest.raises(WorkflowError, match=r"an app takes a list of workflows, as in App\(\["):
+            kind(workflows)
 
 
 def test_two_workflows_of_one_name_are_an_error() -> None:
