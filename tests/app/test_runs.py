@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.app.shop import BUY, REFUND, Blocking, OpenApp, scripted, shop, shop_settings
-from twelvefold import App, Resource, Workflow, tool
+from twelvefold import App, Resource, SyncApp, Workflow, tool
 from twelvefold.core import NullListener, Principal
 from twelvefold.engine import RunRequest, start_run
 from twelvefold.engine.step import step
@@ -23,6 +23,7 @@ from twelvefold.errors import (
     WorkflowError,
 )
 from twelvefold.services.model.scripted import calls, says
+from twelvefold.testing import SyncTestApp, TestApp
 
 
 async def rows(app: App) -> list[dict[str, Any]]:
@@ -136,6 +137,23 @@ async def test_a_run_waits_for_an_approval_and_resumes(open_app: OpenApp) -> Non
         await app.resume(waiting.id, approve=True)
 
 
+async def test_a_call_has_the_arguments_with_which_it_was_approved(open_app: OpenApp) -> None:
+    app = await open_app(BUY, REFUND, says("Refunded."))
+    waiting = await app.run(shop, "bread, and refund it", key="a")
+
+    run = await app.resume(waiting.id, approve=True, arguments={"item": "milk"})
+
+    assert [(call.tool, call.arguments) for call in run.calls] == [
+        ("buy", {"item": "bread"}),
+        ("refund", {"item": "milk"}),
+    ]
+    events = [event async for event in app.stream(shop, "bread, and refund it", key="a")]
+    finished = [event.call for event in events if event.kind == "tool_finished"]
+    assert [(call.id, call.arguments) for call in finished] == [
+        (call.id, call.arguments) for call in run.calls
+    ]
+
+
 async def test_an_approval_is_denied_and_the_run_left_to_any_process(open_app: OpenApp) -> None:
     app = await open_app(REFUND, says("Sorry."))
     waiting = await app.run(shop, "refund it")
@@ -205,6 +223,13 @@ async def test_requests_that_are_invalid(open_app: OpenApp) -> None:
             await app.run(workflow, input)
     with pytest.raises(RequestError, match=r"metadata\.n: must be a string"):
         await app.run(shop, "hi", metadata={"n": 1})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("workflows", [shop, "shop", [shop, "bank"], None])
+def test_an_app_takes_a_list_of_workflows(workflows: Any) -> None:
+    for kind in (App, SyncApp, TestApp, SyncTestApp):
+        with pytest.raises(WorkflowError, match=r"an app takes a list of workflows, as in App\(\["):
+            kind(workflows)
 
 
 def test_two_workflows_of_one_name_are_an_error() -> None:

@@ -192,6 +192,28 @@ def test_only_the_first_problems_of_an_answer_are_reported() -> None:
     assert len(raised.value.problems) == 20
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (math.nan, "it is no JSON: Out of range float"),
+        ("\ud800", "it is no JSON: .*surrogates not allowed"),
+        (NOON, "it is no JSON: Object of type datetime"),
+        ("x" * 70_000, "it has 70002 characters as JSON; 65536 is the most"),
+    ],
+)
+def test_an_answer_is_json_that_can_be_stored(value: object, problem: str) -> None:
+    with pytest.raises(InvalidAnswer, match=f"^the answer does not fit: {problem}"):
+        check_answer({}, value)
+
+
+def test_an_answer_without_end_is_invalid() -> None:
+    value: list[object] = []
+    value.append(value)
+
+    with pytest.raises(InvalidAnswer, match="it is no JSON: Circular reference"):
+        check_answer({}, value)
+
+
 def test_an_answer_that_is_nested_too_deeply_is_invalid() -> None:
     value: object = "x"
     for _ in range(600):

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from twelvefold.app.drives import Drives
-from twelvefold.app.opening import open_checked_services
+from twelvefold.app.opening import open_checked_services, workflows_by_name
 from twelvefold.app.operations import Operations
 from twelvefold.app.questions import Question
 from twelvefold.app.requests import LOCAL, UNSET, Input, Turn, TurnOptions, name_of
@@ -20,7 +20,7 @@ from twelvefold.boot import read_environment
 from twelvefold.config import Settings
 from twelvefold.core import Model, RunId, Settlement, Workflow
 from twelvefold.engine import HeldRun
-from twelvefold.errors import AppClosed, WorkflowError
+from twelvefold.errors import AppClosed
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -65,11 +65,8 @@ class App:
         models: Mapping[str, Model] | None = None,
         resources: Mapping[type, object] | None = None,
     ) -> None:
-        """Raises WorkflowError if two workflows have one name."""
-        self._workflows = {workflow.name: workflow for workflow in workflows}
-        if len(self._workflows) < len(workflows):
-            names = ", ".join(workflow.name for workflow in workflows)
-            raise WorkflowError(f"each workflow of an app has a name of its own, not {names}")
+        """Raises WorkflowError unless these are workflows of different names."""
+        self._workflows = workflows_by_name(workflows)
         self._settings = settings
         self._model = model
         self._models = models

@@ -1,6 +1,6 @@
 """Opens the services of a process: the one way for `App`, for each command and for the service."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 from twelvefold.admin.migrate import prepare
 from twelvefold.boot import open_services
 from twelvefold.config import Settings
-from twelvefold.core import Model, Workflow
+from twelvefold.core import Model, Workflow, abbreviate
 from twelvefold.engine import ExitLimit, Services
+from twelvefold.errors import WorkflowError
 
 
 @asynccontextmanager
@@ -42,3 +43,18 @@ async def open_checked_services(
         services = replace(opened, exit_limit=limit or opened.exit_limit)
         await prepare(settings, services)
         yield services
+
+
+def workflows_by_name(workflows: object) -> dict[str, Workflow[Any]]:
+    """Return the workflows of an app. Raises WorkflowError."""
+    members = workflows if isinstance(workflows, Sequence) else [workflows, None]
+    given = [one for one in members if isinstance(one, Workflow)]
+    if len(given) < len(members):
+        raise WorkflowError(
+            f"an app takes a list of workflows, as in App([shop]), not {abbreviate(workflows)}"
+        )
+    found = {one.name: one for one in given}
+    if len(found) < len(given):
+        names = ", ".join(one.name for one in given)
+        raise WorkflowError(f"each workflow of an app has a name of its own, not {names}")
+    return found

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from twelvefold.app.texts import last_answer
 from twelvefold.core import (
     OVER,
+    ApprovalAnswered,
     BadOutput,
     Call,
     ChildrenStarted,
@@ -71,6 +72,7 @@ class Waiting:
 class ToolCall:
     """A call of a tool that has a result.
 
+    `arguments` are those with which a person has approved it, else those of the model.
     `result` is the text that the model reads. `failure` is "" for a call that succeeded, else the
     kind of its failure: "refused", "fault", "denied", "arguments", …
     """
@@ -252,6 +254,8 @@ def calls_of(entries: Sequence[Entry]) -> Iterator[ToolCall]:
         event = entry.event
         if isinstance(event, ModelReplied):
             open_calls.update((call.id, call) for call in requested_calls(entry.position, event))
+        elif isinstance(event, ApprovalAnswered) and event.call in open_calls:
+            open_calls[event.call] = as_approved(open_calls[event.call], event)
         elif isinstance(event, ToolSucceeded | ToolFailed) and event.call in open_calls:
             yield with_result(open_calls[event.call], event)
 
@@ -262,6 +266,11 @@ def requested_calls(position: int, reply: ModelReplied) -> Iterator[ToolCall]:
     for index, item in enumerate(items):
         arguments = arguments_of(str(item.get("arguments", "")))
         yield ToolCall(call_id(position, index), str(item.get("name", "")), arguments, "")
+
+
+def as_approved(call: ToolCall, event: ApprovalAnswered) -> ToolCall:
+    """Return the call with the arguments with which a person has approved it."""
+    return replace(call, arguments=arguments_of(event.arguments)) if event.arguments else call
 
 
 def with_result(call: ToolCall, event: ToolSucceeded | ToolFailed) -> ToolCall:

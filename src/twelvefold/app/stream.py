@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
-from twelvefold.app.run import Output, Run, ToolCall, requested_calls, with_result
+from twelvefold.app.run import Output, Run, ToolCall, as_approved, requested_calls, with_result
 from twelvefold.app.texts import item_text
 from twelvefold.core import (
+    ApprovalAnswered,
     Delta,
     Entry,
     JournalDelta,
@@ -191,6 +192,9 @@ class EventSource:
             case ModelReplied() as reply:
                 self._end_text(reply)
                 self._request_calls(entry.position, reply)
+            case ApprovalAnswered() as answered if answered.call in self._calls:
+                call = as_approved(self._calls[answered.call], answered)
+                self._calls[call.id] = call
             case ToolSucceeded() | ToolFailed() as result if result.call in self._calls:
                 self._emit(ToolFinished(with_result(self._calls[result.call], result)))
             case _:

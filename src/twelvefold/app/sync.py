@@ -50,7 +50,7 @@ class SyncApp:
         models: Mapping[str, Model] | None = None,
         resources: Mapping[type, object] | None = None,
     ) -> None:
-        """Raises WorkflowError if two workflows have one name."""
+        """Raises WorkflowError unless these are workflows of different names."""
         App(workflows)  # raises now, not with the first call
         self._make_app = lambda: App(
             workflows, settings=settings, model=model, models=models, resources=resources

@@ -86,9 +86,16 @@ def parse_answer(schema: Item | None, text: str) -> Any:
 
 
 def check_answer(schema: Item | None, value: Any) -> str:
-    """Return an answer as JSON. Raises InvalidAnswer if it does not fit the JSON Schema."""
-    text = encode_value(value, "the answer")
-    if problems := _problems(schema or {}, decode_value(text, "the answer")):
+    """Return an answer as JSON.
+
+    Raises InvalidAnswer if it is no JSON, too long, or does not fit the JSON Schema.
+    """
+    try:
+        text = encode_value(value, "it")
+        plain = decode_value(text, "it")
+    except RequestError as error:
+        raise InvalidAnswer(str(error)) from error
+    if problems := _problems(schema or {}, plain):
         raise InvalidAnswer(*problems)
     return text
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from twelvefold.app.app import App
+from twelvefold.app.opening import workflows_by_name
 from twelvefold.app.session import Session
 from twelvefold.config import Settings
 from twelvefold.core import Mail, Model, Row, Workflow, parse_thread_id
@@ -83,6 +84,7 @@ class TestApp(App):
         self._seed = seed
         self._base = settings or Settings(workflows=())
         model = model or self.model
+        workflows = [*workflows_by_name(workflows).values()]
         named = {**models_for(workflows, model), **(models or {})}
         super().__init__(workflows, model=model, models=named, resources=resources)
 

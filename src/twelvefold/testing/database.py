@@ -34,7 +34,7 @@ async def temporary_database(
 
     Yields its URL: a SQLite file, or a database beside that of the URL `server`, whose user may
     create databases. `seed` are records for the seeds of the workflows, True for their own. Raises
-    SettingsError.
+    SettingsError, and ValueError for the URL of another database.
 
     Example:
         import asyncio
@@ -47,10 +47,22 @@ async def temporary_database(
 
         asyncio.run(main())
     """
-    opening = _server_database(server) if server.startswith(("mysql", "mariadb")) else _file()
+    opening = _server_database(server) if check_server(server) else _file()
     async with opening as url:
         await fill_database(url, workflows, seed=seed)
         yield url
+
+
+def check_server(url: object) -> str:
+    """Return the URL of a server, "" for SQLite files. Raises ValueError for another URL."""
+    scheme = url.partition(":")[0].partition("+")[0] if isinstance(url, str) else None
+    if scheme not in ("", "sqlite", "mysql", "mariadb"):
+        # Without the rest of the URL, which may have a password.
+        shown = type(url).__name__ if scheme is None else f"a URL with {scheme[:20]!r}"
+        raise ValueError(
+            f"database is {shown}; pass the URL of a MySQL or MariaDB server, or none for SQLite"
+        )
+    return str(url) if scheme in ("mysql", "mariadb") else ""
 
 
 async def fill_database(url: str, workflows: Workflows, *, seed: Seed = False) -> None:

@@ -151,3 +151,7 @@ def test_a_fan_out_is_found_below_an_alias() -> None:
         """Compare them."""
 
     assert tool(effect="pure")(compare).fans_out
+
+
+def test_a_type_that_is_there_twice_is_read_once() -> None:
+    assert [*declare(tuple[str, str]).model_parameters] == ["given", "text"]

@@ -105,14 +105,25 @@ async def test_a_chat_cannot_ask_a_question(api: Served, stream: bool) -> None:
         [run] = await api.web.services.store.runs(limit=10)
 
 
-async def test_an_invalid_answer_is_refused_and_the_question_stays(api: Served) -> None:
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("green", '"green" is not one of'),
+        ("x" * 70_000, "it has 70002 characters as JSON; 65536 is the most"),
+        ('["red"]', "is not one of"),
+        ("NaN", "is not one of"),
+    ],
+)
+async def test_an_invalid_answer_is_refused_and_the_question_stays(
+    api: Served, text: str, problem: str
+) -> None:
     first, call = await question(api)
 
-    body = {"model": "shop", "input": output(call, "green"), "previous_response_id": first["id"]}
+    body = {"model": "shop", "input": output(call, text), "previous_response_id": first["id"]}
     refused = await api.post("/responses", body)
 
     assert error(refused) == (400, "invalid_answer", "input[0].output")
-    assert '"green" is not one of' in refused.json()["error"]["message"]
+    assert problem in refused.json()["error"]["message"]
     second = await api.ask(output(call, "red"), previous_response_id=first["id"])
     assert said(second) == 'The tool says: "red"'
 
@@ -238,6 +249,7 @@ async def test_a_stream_stays_open_while_its_run_waits_for_a_time(api: Served) -
         ({"key": "k"}, 400),
         ({"workflow": "nothing", "key": "k"}, 400),
         ({"workflow": "shop", "key": ""}, 400),
+        ({"workflow": "shop", "key": " "}, 400),
         ({"workflow": "shop", "key": "k", "payload": "x" * 70_000}, 400),
     ],
 )

@@ -134,6 +134,9 @@ class ReplayedScript:
         workflows: Sequence[Workflow[Any]],
     ) -> None:
         given = replies if isinstance(replies, Mapping) else {ANY: replies}
+        names = [one.name for one in workflows]
+        if unknown := [name for name in given if name not in (*names, ANY)]:
+            raise ValueError(f"replies are for {unknown[0]!r}; there are {', '.join(names)}")
         self._replies = {name: [as_items(one) for one in these] for name, these in given.items()}
         self._workflows = workflows
         self._model = scripted.ScriptedModel(self._next)

@@ -17,6 +17,13 @@ from typing import Any
 from twelvefold.boot import read_environment
 from twelvefold.config import Settings
 from twelvefold.core import Workflow
+from twelvefold.testing.crash.arguments import (
+    check_replies,
+    check_scenario,
+    check_sendable,
+    check_settings,
+    parse_workflows,
+)
 from twelvefold.testing.crash.jobs import (
     CreateDatabase,
     Done,
@@ -28,7 +35,7 @@ from twelvefold.testing.crash.jobs import (
     WorkflowPath,
 )
 from twelvefold.testing.crash.report import Baseline, Boundary, CrashReport
-from twelvefold.testing.database import Seed
+from twelvefold.testing.database import Seed, check_server
 from twelvefold.testing.model import Reply
 
 PARALLEL = 4
@@ -66,7 +73,7 @@ def crash_matrix(
     ignored anyway. A server skips the AUTO_INCREMENT numbers of rows that it has rolled back: their
     column is compared by its order, other columns and results that have such a number must be in
     `ignore`, as in `calls of order.result`. Raises ValueError if undisturbed runs differ otherwise,
-    or do not end.
+    or do not end, and for an invalid argument.
 
     Example:
         from twelvefold.testing import call, crash_matrix
@@ -78,7 +85,11 @@ def crash_matrix(
         )
         assert report.ok, report
     """
-    given = [workflow] if isinstance(workflow, Workflow | str) else workflow
+    given = parse_workflows(workflow)
+    check_scenario(input, principal)
+    check_replies(replies)
+    check_settings(settings)
+    server = check_server(database)
     scenario = Scenario(
         tuple(map(locate, given)),
         input,
@@ -89,12 +100,13 @@ def crash_matrix(
         answers or {},
         settings or {},
     )
+    check_sendable(scenario)
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="tw_crash_"))
         width = max(1, min(PARALLEL, os.cpu_count() or 1))
         lanes = [stack.enter_context(Lane(scenario)) for _ in range(width)]
         lease_s = Settings(workflows=(), **scenario.settings).lease_s
-        return _Matrix(lanes, database, Path(directory), lease_s).report(ignore)
+        return _Matrix(lanes, server, Path(directory), lease_s).report(ignore)
 
 
 def locate(workflow: Workflow[Any] | str) -> WorkflowPath:
@@ -170,7 +182,7 @@ class _Matrix:
         self._lanes = lanes
         # When the next process starts, by the clock of the database, the lease is over.
         self._later_us = round((lease_s + 1) * 1_000_000)
-        self._server = server if server.startswith(("mysql", "mariadb")) else ""
+        self._server = server
         self._directory = directory
         self._numbers = count()
 
