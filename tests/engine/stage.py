@@ -69,7 +69,11 @@ from twelvefold.services.store.sqlite.store import SQLiteStore
 
 SCHEMA = "create table bought (item text not null, who text not null);"
 LIMITS = Limits(deadline_s=20.0, lease_s=20.0)
-TIMINGS = Timings(retry=RetryPolicy(Backoff(first_s=0.001, longest_s=0.002)), settlement_s=0.0)
+TIMINGS = Timings(
+    retry=RetryPolicy(Backoff(first_s=0.001, longest_s=0.002)),
+    settlement_s=0.0,
+    start_settlement_s=0.0,
+)
 FREQUENT_DELTAS = replace(TIMINGS, delta_s=0.001, delta_retry_s=0.001)
 ANN = Principal("ann")
 
