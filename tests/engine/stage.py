@@ -77,6 +77,7 @@ TIMINGS = Timings(
     retry=RetryPolicy(Backoff(first_s=0.001, longest_s=0.002), timeout_s=HANG_S),
     release_s=HANG_S,
     settlement_s=0.0,
+    start_settlement_s=0.0,
 )
 FREQUENT_DELTAS = replace(TIMINGS, delta_s=0.001, delta_retry_s=0.001)
 ANN = Principal("ann")

@@ -38,7 +38,7 @@ async def check_budgets(
     without a price that a budget needs.
     """
     check = partial(_check_budgets, services, spender, models, items, requested_cap)
-    await until_settled(services, check)
+    await until_settled(services, check, services.timings.start_settlement_s)
 
 
 async def _check_budgets(
@@ -65,19 +65,21 @@ async def _check_budgets(
             raise budget_error(budget, least, used, now_us)
 
 
-async def until_settled(services: Services, work: Callable[[], Awaitable[Result]]) -> Result:
-    """Repeat `work` while it finds room that other calls have reserved, `settlement_s` at most.
+async def until_settled(
+    services: Services, work: Callable[[], Awaitable[Result]], timeout_s: float
+) -> Result:
+    """Repeat `work` while it finds room that other calls have reserved, `timeout_s` at most.
 
     `work` must be repeatable. Raises the last InsufficientQuota.
     """
-    timings, clock = services.timings, services.monotonic
-    ends_at, tries = clock() + timings.settlement_s, 0
+    clock = services.monotonic
+    ends_at, tries = clock() + timeout_s, 0
     while True:
         try:
             return await work()
         except InsufficientQuota as error:
             tries += 1
-            pause_s = timings.settlement.pause_s(tries)
+            pause_s = services.timings.settlement.pause_s(tries)
             if not error.is_reserved or clock() + pause_s > ends_at:
                 raise
         await asyncio.sleep(pause_s)

@@ -61,7 +61,8 @@ class Meter:
         try:
             if self.held.claimed or self.held.unrecorded.has_lost_call:
                 await charge_lost(self.services, self.held)
-            cap = await until_settled(self.services, partial(self._reserve, request))
+            wait_s = self.services.timings.settlement_s
+            cap = await until_settled(self.services, partial(self._reserve, request), wait_s)
             options = {**request.options, "max_output_tokens": cap}
             request = replace(request, options=options, before_retry=self._renew)
             return await self._ask(model, request, listener)

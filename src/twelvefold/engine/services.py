@@ -71,7 +71,8 @@ class Timings:
     `delta_s`: how long text of a reply is collected before it is written; the first piece is
     written at once. `delta_retry_s`: the pause after a piece could not be written.
     `renewals_per_lease` is a count. `settlement_s`: how long a model call waits, with the pauses of
-    `settlement`, for others to settle what they have reserved of a budget.
+    `settlement`, for others to settle what they have reserved of a budget. `start_settlement_s`:
+    the same for a new run, which holds its slots meanwhile; these are taken for some seconds only.
     """
 
     retry: RetryPolicy = DEFAULT_RETRY_POLICY
@@ -81,6 +82,7 @@ class Timings:
     delta_retry_s: float = 1.0
     renewals_per_lease: float = 3.0
     settlement_s: float = 60.0
+    start_settlement_s: float = 5.0
     settlement: Backoff = _SETTLEMENT
 
 

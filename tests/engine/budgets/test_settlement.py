@@ -25,7 +25,12 @@ from twelvefold.engine.drive import drive
 from twelvefold.engine.services import Services
 from twelvefold.errors import InsufficientQuota
 
-PATIENT = replace(TIMINGS, settlement_s=3_600.0, settlement=Backoff(0.001, 0.002))
+PATIENT = replace(
+    TIMINGS,
+    settlement_s=3_600.0,
+    start_settlement_s=3_600.0,
+    settlement=Backoff(0.001, 0.002),
+)
 
 
 async def until_full(services: Services, work: "asyncio.Task[object]") -> None:
@@ -98,9 +103,7 @@ async def test_a_budget_that_is_used_up_is_not_waited_for(stage: Stage) -> None:
 async def test_the_wait_for_reserved_room_ends(stage: Stage) -> None:
     now, tries = [0.0], 0
     pauses = Backoff(0.001, 0.001, jitter=(1.0, 1.0))
-    services = stage.process(
-        monotonic=lambda: now[0], timings=replace(TIMINGS, settlement_s=60.0, settlement=pauses)
-    )
+    services = stage.process(monotonic=lambda: now[0], timings=replace(TIMINGS, settlement=pauses))
 
     async def full() -> None:
         nonlocal tries
@@ -109,7 +112,7 @@ async def test_the_wait_for_reserved_room_ends(stage: Stage) -> None:
         raise InsufficientQuota("full", is_reserved=True)
 
     with pytest.raises(InsufficientQuota, match="full"):
-        await until_settled(services, full)
+        await until_settled(services, full, 60.0)
 
     assert tries == 3
 

@@ -8,7 +8,7 @@ import secrets
 import time
 from functools import partial
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,6 +50,8 @@ SMALL_BYTES = 65_536
 """Bodies up to this length do not wait for the budget."""
 BODY_ERROR = "body_error"
 """The key in a request's `state` where the protocol reports an error in the body's framing."""
+RATE_HEADERS = "rate_headers"
+"""The key in a request's `state` of the headers that every response to it has."""
 _RELEASED = -1
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
@@ -71,12 +73,12 @@ class RequestMiddleware:
         headers = Headers(scope=scope)
         given_id = headers.get("x-request-id", "")
         id = given_id if _REQUEST_ID.fullmatch(given_id) else new_request_id()
-        response = _Response(id, send)
+        response = _Response(id, scope, send)
         with bind(request=id):
             try:
                 await self._respond(scope, receive, response, headers)
             finally:
-                response.log(scope)
+                response.log()
 
     async def _respond(
         self, scope: Scope, receive: Receive, response: "_Response", headers: Headers
@@ -117,9 +119,10 @@ def _is_idempotent(scope: Scope, headers: Headers) -> bool:
 class _Response:
     """The response so far; `status` is 0 before it begins."""
 
-    def __init__(self, id: str, send: Send) -> None:
+    def __init__(self, id: str, scope: Scope, send: Send) -> None:
         self.status = 0
         self._id = id
+        self._scope = scope
         self._send = send
         self._started_at = time.monotonic()
 
@@ -127,15 +130,17 @@ class _Response:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message["headers"], (b"x-request-id", self._id.encode())]
+            headers += self._scope.get("state", {}).get(RATE_HEADERS, ())
             present = {name for name, _ in headers}
             headers += [header for header in _RAW_SECURITY_HEADERS if header[0] not in present]
             message = {**message, "headers": headers}
         await self._send(message)
 
-    def log(self, scope: Scope) -> None:
+    def log(self) -> None:
+        scope = self._scope
         write = log.debug if scope["path"] in PROBE_PATHS else log.info
         took_s = time.monotonic() - self._started_at
-        self._report(scope, took_s)
+        self._report(took_s)
         caller = scope.get("state", {}).get("caller")
         write(
             "request",
@@ -147,10 +152,10 @@ class _Response:
             **({"key": caller.key or "none"} if caller else {}),
         )
 
-    def _report(self, scope: Scope, took_s: float) -> None:
+    def _report(self, took_s: float) -> None:
         if metrics.active is not None:
-            route = getattr(scope.get("route"), "path", "")
-            metrics.active.request(scope["method"], route, self.status or CLIENT_GONE, took_s)
+            route = getattr(self._scope.get("route"), "path", "")
+            metrics.active.request(self._scope["method"], route, self.status or CLIENT_GONE, took_s)
 
 
 class AdmissionMiddleware:
@@ -199,21 +204,21 @@ class AdmissionMiddleware:
             scope["state"]["caller"] = caller = await self._caller(Headers(scope=scope), client)
             owner = caller.principal.id
             if self._rate.has_limits or caller.rate_per_minute is not None:
-                send = await self._count(caller, send)
+                scope["state"][RATE_HEADERS] = await self._count(caller)
         body = LimitedBody(receive, scope, self._max_body_bytes, self._body_budget, owner)
         try:
             await self._app(scope, body.receive, send)
         finally:
             body.release()
 
-    async def _count(self, caller: Caller, send: Send) -> Send:
-        """Count a request against its limits; return a `send` with the headers of the tightest.
+    async def _count(self, caller: Caller) -> list[tuple[bytes, bytes]]:
+        """Count a request against its limits; return the headers of the tightest.
 
         Raises ApiError with 429 if one is reached.
         """
         rates = self._rate.limits(caller.principal.id, caller.key, caller.rate_per_minute)
         headers = await self._rate.take(rates)
-        return _with_headers(headers, send) if headers else send
+        return [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def _authenticate(self, headers: Headers, client: str) -> Caller:
         """Return the caller; a request waits for the database as later reads do."""
@@ -231,15 +236,6 @@ class AdmissionMiddleware:
 def _client(scope: Scope) -> str:
     """Return the client's address; "" if it is unknown."""
     return str(scope["client"][0]) if scope.get("client") else ""
-
-
-def _with_headers(headers: dict[str, str], send: Send) -> Send:
-    async def send_with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(headers)
-        await send(message)
-
-    return send_with_headers
 
 
 # --- bodies -------------------------------------------------------------------------------------
