@@ -150,7 +150,7 @@ class Repeated(Conflict):
 
 
 class TooLate(Conflict):
-    """The run has ended, or the call is no longer waiting; this will not change."""
+    """The run has ended, the call no longer waits, or the mail was sent; this will not change."""
 
 
 class ToolRefused(TwelvefoldError):

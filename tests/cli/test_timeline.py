@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from tests.builders import asked, entries, finished
+from tests.builders import asked, entries, finished, said
 from tests.cli.conftest import ModelServer, Twelvefold, follow_rules
 from tests.services.model.mock_server import refuses
 from twelvefold.cli.timeline import cost_text, duration_text, print_timeline
@@ -51,6 +52,24 @@ def test_a_run_that_did_nothing_has_no_timeline(capsys: pytest.CaptureFixture[st
     print_timeline(entries(asked("hello"), finished("failed")), record, ())
 
     assert capsys.readouterr().out == ""
+
+
+def test_times_are_from_the_first_part_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    record: Any = SimpleNamespace(status="completed", leased=False, created_at_us=60_000)
+    started, replied, ended = entries(
+        asked("hello"), replace(said("hi"), took_us=50_000), finished()
+    )
+    journal = [
+        replace(started, at_us=0),
+        replace(replied, at_us=200_000),
+        replace(ended, at_us=200_000),
+    ]
+
+    print_timeline(journal, record, ())
+
+    _, _, _, queue, model = capsys.readouterr().out.splitlines()
+    assert queue.split()[:5] == ["+0", "ms", "150", "ms", "queue"]
+    assert model.split()[:5] == ["+150", "ms", "50", "ms", "model"]
 
 
 def test_a_run_that_has_not_ended_is_shown_without_an_end(tw: Twelvefold) -> None:
@@ -126,5 +145,5 @@ def test_a_completed_run_is_not_retried(tw: Twelvefold) -> None:
 
     done = tw("runs", "retry", run)
 
-    assert done.status == 75
+    assert done.status == 1  # and not 75: trying again does not help
     assert "has completed" in done.err

@@ -20,7 +20,9 @@ def print_timeline(
     spans = timeline(entries, record.status, leased=record.leased)
     if spans:
         print("\ntimeline:")
-        print_table(HEADS, (_cells(span, record.created_at_us) for span in spans))
+        # The time of an entry may be before that of the row, which the database wrote later.
+        began_us = min(record.created_at_us, spans[0].started_us)
+        print_table(HEADS, (_cells(span, began_us) for span in spans))
     if children:
         print("\nruns that it has started:")
         rows = (_child_cells(child.record) for child in children)
@@ -53,7 +55,7 @@ def _cells(span: Span, began_us: int) -> Sequence[str]:
     attempts = f" after {span.attempts} attempts" if span.attempts > 1 else ""
     has_tokens = span.input_tokens or span.output_tokens
     return (
-        f"  +{duration_text(max(0, span.started_us - began_us))}",
+        f"  +{duration_text(span.started_us - began_us)}",
         duration_text(ended),
         span.kind,
         abbreviate(f"{span.name} ({span.call})" if span.call else span.name, 60),

@@ -170,6 +170,30 @@ async def test_the_page_asks_for_a_key_and_forgets_it(
     await expect(page.page.get_by_label("Key", exact=True)).to_be_visible()
 
 
+async def test_a_key_that_is_revoked_while_a_view_is_open_is_asked_for(
+    operated: Operated, open_operations: OpenOperations
+) -> None:
+    secret = operated.site.command("keys", "create", "revoked", "--scope", "admin").strip()
+    page = await open_operations("")
+    await page.page.goto(f"{page.url}operations#workers")
+    field = page.page.get_by_label("Key", exact=True)
+    await field.fill(secret)
+    await page.page.keyboard.press("Enter")
+    await expect(page.rows).to_have_count(2)
+
+    keys = (await operated.request("GET", "v1/admin/keys"))["data"]
+    revoked = next(key["id"] for key in keys if key["name"] == "revoked")
+    await operated.request("DELETE", f"v1/admin/keys/{revoked}")
+
+    await expect(page.page.get_by_text("incorrect API key")).to_be_visible(timeout=TIMEOUT_MS)
+    await page.page.keyboard.press("Escape")
+    await field.fill(operated.keys["olga"])
+    await page.page.keyboard.press("Enter")
+    await expect(field).to_be_hidden()
+    await page.go_to("Runs")
+    await expect(page.rows).to_have_count(6)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_no_violation_in_any_view(
     open_operations: OpenOperations, scheme: Any

@@ -86,6 +86,21 @@ async def test_usage_has_the_default_period_if_the_address_has_no_valid_one(
     await expect(page.page.get_by_role("alert")).to_be_hidden()
 
 
+async def test_large_sums_are_short(open_operations: OpenOperations) -> None:
+    page = await open_operations()
+    tokens = {"input_tokens": 91_080_000_003_509, "output_tokens": 999_999_999}
+    row = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "workflow": "shop", "principal": "ann"}
+    answer = {"data": [row | tokens | {"runs": 1, "failed": 0, "cost_usd": 2_400_000_005.16}]}
+    await page.page.route("**/v1/admin/usage?*", lambda route: route.fulfill(json=answer))
+
+    await page.open_view("usage?measure=cost")
+
+    totals = page.page.locator(".facts dd")
+    await expect(totals).to_have_text(["1", "91.1tn", "999,999,999", "$2.4B"])
+    await expect(totals.nth(1).locator("span")).to_have_attribute("title", "91,080,000,003,509")
+    await expect(page.page.locator(".columns .axis span").first).to_have_text("$4B")
+
+
 async def test_markup_in_the_name_of_a_principal_is_drawn_as_text(
     operated: Operated, open_operations: OpenOperations
 ) -> None:

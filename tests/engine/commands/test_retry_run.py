@@ -13,7 +13,7 @@ from twelvefold.engine.commands import cancel
 from twelvefold.engine.commands.retry_run import retry_run
 from twelvefold.engine.drive import drive
 from twelvefold.engine.lease import new_lease_token
-from twelvefold.errors import Conflict, NotFound, RequestError
+from twelvefold.errors import Conflict, NotFound, RequestError, TooLate
 from twelvefold.services.model.scripted import says
 
 PARENT = f"resp_{'a' * 44}1"
@@ -42,12 +42,12 @@ async def test_a_run_that_is_not_over_or_completed_or_not_the_last_is_refused(
     with pytest.raises(Conflict, match="is not over"):
         await retry_run(services, held.run)
     await drive(services, held, NullListener())
-    with pytest.raises(Conflict, match="has completed"):
+    with pytest.raises(TooLate, match="has completed"):
         await retry_run(services, held.run)
     later = await start(services, thread=held.run.thread)
     await cancel(services, later.run)
     await start(services, thread=held.run.thread)
-    with pytest.raises(Conflict, match="is not the last one"):
+    with pytest.raises(TooLate, match="is not the last one"):
         await retry_run(services, later.run)
 
 

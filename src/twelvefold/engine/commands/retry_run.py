@@ -5,7 +5,7 @@ from msgspec import structs
 from twelvefold.core import OVER, Principal, RunId, RunRecord, RunStarted
 from twelvefold.engine.commands.start import RunRequest, enqueue_run
 from twelvefold.engine.services import Services
-from twelvefold.errors import Conflict, NotFound, RequestError
+from twelvefold.errors import Conflict, NotFound, RequestError, TooLate
 
 
 async def retry_run(services: Services, run: RunId, *, key_id: str = "") -> RunId:
@@ -13,8 +13,8 @@ async def retry_run(services: Services, run: RunId, *, key_id: str = "") -> RunI
 
     It follows that run in the same conversation, for the same principal: the model reads what that
     run has done, so that no tool has to do it again. `key_id` is the API key of the caller. Raises
-    NotFound, Conflict if the run is not over, has completed or is not the last one of its
-    conversation, RequestError if another run started it, and what `enqueue_run` raises.
+    NotFound, Conflict if the run is not over, TooLate if it has completed or is not the last one of
+    its conversation, RequestError if another run started it, and what `enqueue_run` raises.
     """
     record = await services.retry(lambda: services.store.run(run))
     _check_status(record)
@@ -43,6 +43,6 @@ def _check_status(record: RunRecord) -> None:
     if record.status not in OVER:
         raise Conflict(f"run {record.run} is not over")
     if record.status == "completed":
-        raise Conflict(f"run {record.run} has completed")
+        raise TooLate(f"run {record.run} has completed, so that there is nothing to retry")
     if record.last_position is not None:
-        raise Conflict(f"run {record.run} is not the last one of its conversation; fork it")
+        raise TooLate(f"run {record.run} is not the last one of its conversation; fork it")

@@ -166,6 +166,24 @@ async def test_pages_meet_each_run_once(store: Store) -> None:
     assert await walk(store, limit=2) == [[runs[4], runs[3]], [runs[2], runs[1]], [runs[0]]]
 
 
+@pytest.mark.parametrize(
+    "filter",
+    [{}, {"status": "failed"}, {"workflow": "shop"}, {"principal": "ann"}, {"error": "printer"}],
+)
+async def test_runs_that_start_meanwhile_move_no_page(store: Store, filter: Any) -> None:
+    about: Any = {"workflow": "shop", "principal": "ann"}
+    runs = [await start(store, FAILED, **about) for _ in range(5)]
+
+    met, after, has_more = [], None, True
+    while has_more:
+        page = await store.find_runs(RunFilter(**filter), limit=2, after=after)
+        met += [one.record.run for one in page.runs]
+        after, has_more = page.end, page.end is not None
+        await start(store, FAILED, **about)
+
+    assert met == runs[::-1]
+
+
 async def test_a_page_examines_a_bounded_number_of_runs(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

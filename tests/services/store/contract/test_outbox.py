@@ -9,7 +9,7 @@ from tests.builders import finished
 from tests.services.store.builders import FAR_US, LONG_S, leased, rows
 from tests.services.store.mysql.server_reads import Reads
 from twelvefold.core.ports import Append, MessageState, OutboxMessage, Store
-from twelvefold.errors import Conflict, NotFound
+from twelvefold.errors import Conflict, NotFound, TooLate
 from twelvefold.observe.trace_context import TRACEPARENT
 from twelvefold.services.store.sql.outbox import BATCH_SIZE, NOT_SHOWN
 from twelvefold.worker.outbox import mail_of
@@ -232,7 +232,7 @@ async def test_a_sent_or_missing_message_cannot_be_retried(store: Store) -> None
     (message,) = await mailed(store)
     await store.message_sent(message)
 
-    with pytest.raises(Conflict, match="was sent already"):
+    with pytest.raises(TooLate, match="was sent already"):
         await store.retry_message(message.id)
     with pytest.raises(NotFound, match="no message 'x'"):
         await store.retry_message("x")

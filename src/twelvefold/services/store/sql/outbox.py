@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from twelvefold.core import OutboxMessage, Row
-from twelvefold.errors import Conflict, NotFound
+from twelvefold.errors import Conflict, NotFound, TooLate
 from twelvefold.services.store.sql.base import SECOND_US, Database, in_batches
 
 BATCH_SIZE = 100
@@ -60,8 +60,9 @@ class Outbox(Database):
             found = await db.fetch(self._sql["message"], {"id": id})
         if not found:
             raise NotFound(f"no message {id!r}")
-        reason = "is being sent" if found[0]["sent_at"] is None else "was sent already"
-        raise Conflict(f"message {id} {reason}")
+        if found[0]["sent_at"] is not None:
+            raise TooLate(f"message {id} was sent already")
+        raise Conflict(f"message {id} is being sent")
 
     async def retry_dead(self) -> int:
         # Read once, so that a message that dies again meanwhile is not retried without end.

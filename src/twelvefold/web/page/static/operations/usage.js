@@ -16,14 +16,21 @@ const MAX_BARS = 10;
 const LEAST_COUNT = 4;
 const MEASURES = {
   tokens: { label: "Tokens", series: ["Input", "Output"], values: (row) => [row.input_tokens, row.output_tokens], format: compact, minTop: LEAST_COUNT },
-  cost: { label: "Cost", series: ["Cost"], values: (row) => [row.cost_usd ?? 0], format: formatCost },
+  cost: { label: "Cost", series: ["Cost"], values: (row) => [row.cost_usd ?? 0], format: compactCost },
   runs: { label: "Runs", series: ["Runs"], values: (row) => [row.runs], format: compact, minTop: LEAST_COUNT },
 };
 const SHORT_DAY = new Intl.DateTimeFormat([], { day: "numeric", month: "short", timeZone: "UTC" });
 const COMPACT = new Intl.NumberFormat([], { notation: "compact", maximumFractionDigits: 1 });
+const COMPACT_DOLLARS = new Intl.NumberFormat("en", { style: "currency", currency: "USD", notation: "compact", maximumFractionDigits: 1 });
+/** A total from this on is compact, with the exact number as its title. */
+const LARGE = 1_000_000_000;
 
 function compact(number) {
   return number < 10_000 ? formatCount(Math.round(number * 100) / 100) : COMPACT.format(number);
+}
+
+function compactCost(usd) {
+  return usd < 10_000 ? formatCost(usd) : COMPACT_DOLLARS.format(usd);
 }
 
 const isoDay = (ms) => new Date(ms).toISOString().slice(0, 10);
@@ -95,13 +102,16 @@ export class Usage extends View {
 const sum = (values) => values.reduce((one, other) => one + other, 0);
 
 function totals(rows) {
+  const count = (name) => totalOf(sumOf(rows, name), formatCount, compact);
   return facts([
-    ["Runs", formatCount(sumOf(rows, "runs"))],
-    ["Input tokens", formatCount(sumOf(rows, "input_tokens"))],
-    ["Output tokens", formatCount(sumOf(rows, "output_tokens"))],
-    ["Cost", formatCost(costOf(rows))],
+    ["Runs", count("runs")],
+    ["Input tokens", count("input_tokens")],
+    ["Output tokens", count("output_tokens")],
+    ["Cost", totalOf(costOf(rows), formatCost, compactCost)],
   ]);
 }
+
+const totalOf = (number, exact, short) => (number < LARGE ? exact(number) : h("span", { title: exact(number) }, short(number)));
 
 function chartSection(title, chart, table) {
   const details = h("details", { class: "values-table" }, h("summary", {}, "Table", visuallyHidden(`: ${title}`)), table);
