@@ -38,6 +38,8 @@ from twelvefold.services.model.scripted import calls, says
 SOON = ResourceTimings(
     open_s=0.05, retry=RetryPolicy(Backoff(0.001, 0.002), timeout_s=0.05), close_s=0.05
 )
+PATIENT = ResourceTimings(retry=RetryPolicy(Backoff(0.001, 0.002), timeout_s=60), close_s=30)
+"""For what is opened in the end: a busy machine may take its time."""
 
 
 class Client:
@@ -257,7 +259,7 @@ async def test_a_missing_type_is_an_error_that_names_tool_and_type(
 async def test_a_missing_type_is_logged_when_the_process_starts(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    resources, opener = Resources(timings=SOON), Opener(Pool())
+    resources, opener = Resources(timings=PATIENT), Opener(Pool())
     services = replace(stage.process(workflow=shop(opener)), resources=resources)
 
     await Preparation(services).ready()
@@ -271,7 +273,7 @@ async def test_a_missing_type_is_logged_when_the_process_starts(
 async def test_a_failure_to_open_at_the_start_is_logged_once_and_hinders_no_run(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    resources, opener = Resources(timings=SOON), Opener(failures=1)
+    resources, opener = Resources(timings=PATIENT), Opener(failures=1)
     services = replace(stage.process(workflow=shop(opener)), resources=resources)
 
     await Preparation(services).ready()
@@ -344,7 +346,7 @@ async def test_one_replacement_beside_an_opened_resource() -> None:
 
 
 async def test_opening_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    opener, resources = Opener(failures=2), Resources(timings=SOON)
+    opener, resources = Opener(failures=2), Resources(timings=PATIENT)
 
     found = await handed_in(resources, shop(opener))
     await resources.close()
@@ -367,7 +369,7 @@ async def test_after_some_time_the_error_has_the_name_of_the_workflow() -> None:
         "workflow shop: its resources cannot be opened: ConnectionError; the log has the place"
     )
     assert str(raised.value) == raised.value.log_text == message
-    assert len(opener.log) > 2
+    assert len(opener.log) >= 2
 
 
 @asynccontextmanager
