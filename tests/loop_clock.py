@@ -1,6 +1,7 @@
 """The clock of an event loop, which a test moves instead of waiting."""
 
 import asyncio
+from collections.abc import Callable
 
 
 class LoopClock:
@@ -18,3 +19,11 @@ class LoopClock:
     def let_pass(self, time_s: float) -> None:
         """Let so many seconds pass: timers that are due then end in the next turn of the loop."""
         self._moved_s += time_s
+
+
+async def pass_time_until(is_true: Callable[[], bool], step_s: float = 1.0) -> None:
+    """Let time pass in steps until the condition holds."""
+    clock = LoopClock()
+    while not is_true():
+        clock.let_pass(step_s)
+        await asyncio.sleep(0)

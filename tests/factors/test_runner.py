@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loop_time import move_loop_time
+from tests.loop_clock import LoopClock
 from twelvefold.config import Settings
 from twelvefold.errors import SettingsError
 from twelvefold.factors.harness import MachineLoad, Report, Result, TestBed
@@ -115,7 +115,7 @@ async def test_a_check_that_runs_out_of_time_on_a_busy_machine_is_inconclusive(
 
 async def test_each_check_has_a_timeout_from_its_own_start(settings: Settings) -> None:
     async def most_of_it(bed: TestBed, report: Report) -> None:
-        move_loop_time(0.6 * LIMIT_S)
+        LoopClock().let_pass(0.6 * LIMIT_S)
         await asyncio.sleep(0.001)  # lets timers fire
 
     factors = [Factor(number, "One", most_of_it) for number in ("II", "III", "IV")]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loop_time import move_loop_time, pass_time_until
+from tests.loop_clock import LoopClock, pass_time_until
 from tests.web.doubles import Keys, web_on
 from tests.web.http.raw_client import (
     GET,
@@ -134,7 +134,7 @@ async def test_the_receive_timeouts_do_not_end_idle_connections_or_long_response
         await idle.request(GET)
         await reading.send(b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n")
         await reading.reader.readuntil(b"tick\n\n")
-        move_loop_time(RECEIVE_LIMITS.body_s + 1)  # the longest of them
+        LoopClock().let_pass(RECEIVE_LIMITS.body_s + 1)  # the longest of them
         await reading.reader.readuntil(b"tick\n\n")
 
         assert (await idle.request(GET)).status == 200

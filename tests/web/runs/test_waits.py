@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from tests.engine.stage import Stage, refund
-from tests.loop_time import pass_time_until
+from tests.loop_clock import pass_time_until
 from tests.web.asking import approval, error, said
 from tests.web.serving import Json, Serve, Served
 from twelvefold import Ask, Wait, Workflow, tool

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.engine.stage import LIMITS, SCHEMA, SHOP, Stage
-from tests.loop_time import pass_time_until
+from tests.loop_clock import pass_time_until
 from tests.servers import PrivateMariaDB
 from tests.services.store.mysql.silent_server import stop
 from tests.web.serving import Rules, Served, events, served
