@@ -22,6 +22,8 @@ from twelvefold.services.store.connection import DriverResult
 
 FOREIGN = "Transport does not expose socket instance"
 """The error of asyncmy when uvloop has closed a connection."""
+ROW_POLL_S = 0.01
+"""How often a statement that waits for a lock looks for its answer, in virtual time."""
 Answer = tuple[list[DriverResult], BaseException | None]
 """The results of a packet's statements up to the first error, and the error."""
 
@@ -69,6 +71,8 @@ class Direct:
         for one in packet:
             answers: list[DriverResult | BaseException] = []
             one.send(answers.append)
+            while not answers:  # the statement waits for a row that a transaction has locked
+                await asyncio.sleep(ROW_POLL_S)
             if isinstance(answers[0], BaseException):
                 return results, answers[0]
             results.append(answers[0])
