@@ -195,7 +195,7 @@ async def test_a_session_that_waits_for_a_statement_at_the_end_harms_no_other_st
         session = tx.orm_session()
         session.add(Seat(id=1, taken=2))
         session.flush()
-        loop.call_soon_threadsafe(loop.call_later, 0.3, stepping.cancel)
+        loop.call_soon_threadsafe(lambda: loop.call_later(0.3, stepping.cancel))
         try:
             session.execute(text(slow))
         except Exception as error:
