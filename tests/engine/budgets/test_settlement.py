@@ -100,6 +100,18 @@ async def test_a_budget_that_is_used_up_is_not_waited_for(stage: Stage) -> None:
     assert not caught.value.is_reserved
 
 
+async def test_a_raised_budget_counts_for_a_new_request_at_once(stage: Stage) -> None:
+    budget = await set_budget(stage, of_ann(await first_call(stage)))
+    await spend_for_another(stage, budget, budget.tokens or 0)
+    services = stage.process()
+    with pytest.raises(InsufficientQuota, match="is used up"):
+        await start_run(services, capped())
+
+    await set_budget(stage, replace(budget, tokens=50_000))
+
+    assert (await start_run(services, capped())).run in await stage.runs()
+
+
 async def test_the_wait_for_reserved_room_ends(stage: Stage) -> None:
     now, tries = [0.0], 0
     pauses = Backoff(0.001, 0.001, jitter=(1.0, 1.0))
