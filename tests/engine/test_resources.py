@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.builders import open_call
 from tests.engine.leases import until
@@ -39,7 +40,7 @@ from twelvefold.services.model.scripted import calls, says
 
 RETRY = RetryPolicy(Backoff(0.001, 0.002), timeout_s=HANG_S)
 TIMINGS = ResourceTimings(open_s=HANG_S, retry=RETRY, close_s=HANG_S)
-SOON = ResourceTimings(open_s=0.05, retry=replace(RETRY, timeout_s=0.05), close_s=0.05)
+SOON = ResourceTimings(open_s=0.05, retry=structs.replace(RETRY, timeout_s=0.05), close_s=0.05)
 """For what never succeeds."""
 
 

@@ -87,7 +87,7 @@ class Polls:
         self._allowed.release()
 
 
-async def no_usage(*_: object) -> int:
+async def nothing(*_: object) -> int:
     return 0
 
 
@@ -96,8 +96,9 @@ async def test_an_idle_worker_sends_one_statement_per_poll_for_runs_and_mail_tog
 ) -> None:
     async with open_services(Settings(database_url=url)) as services:
         polls = Polls(services.store)
-        # A worker also counts usage, every ten seconds.
-        services.store.count_usage = no_usage  # type: ignore[method-assign, assignment]
+        # A worker also counts usage and charges lost calls, every ten seconds.
+        for name in ("count_usage", "charge_lost"):
+            setattr(services.store, name, nothing)
         async with working(Worker(services, 8, POLL_S, mailer=MemoryMailer())):
             while await server.count_during(polls.let_one()) != 1:
                 pass  # the first statements of the process

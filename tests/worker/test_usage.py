@@ -9,6 +9,7 @@ from tests.engine.stage import Stage
 from tests.waiting import HANG_S
 from tests.worker.running import enqueue, until_over, working
 from twelvefold.core.ports import Store, UsageFilter, UsageSum
+from twelvefold.core.ports.budgets import NOTHING, Amount, Budget, BudgetScope, Reservation, Used
 from twelvefold.errors import StoreUnavailable
 from twelvefold.services.model.scripted import says
 from twelvefold.worker.loop import Worker
@@ -75,3 +76,24 @@ async def test_a_counter_that_has_nothing_to_do_ends_when_the_worker_does(stage:
         group.create_task(UsageCounter(services, 3_600).run(stop))
         await asyncio.sleep(COUNT_S)
         stop.set()
+
+
+async def test_a_worker_charges_the_calls_that_the_process_of_a_run_has_not_settled(
+    stage: Stage,
+) -> None:
+    services = stage.process(says("one"))
+    run = await enqueue(services)
+    async with working(Worker(services, 2, 0.01)):
+        await until_over(stage, run)
+    now_us, _ = await services.store.budgets()
+    budget = Budget(BudgetScope(principal="ann"), "day", tokens=1_000)
+    began_us = budget.period(now_us).began_us
+    call = Reservation(run, 2, "a-1", budget.id, began_us, Amount(200))
+    assert await services.store.reserve(budget, call) is None
+
+    async with working(Worker(services, 2, 0.01)):
+        while await services.store.reservations(run):
+            await asyncio.sleep(COUNT_S)
+
+    key = (budget.id, began_us)
+    assert (await services.store.used([key]))[key] == Used(Amount(200), NOTHING)

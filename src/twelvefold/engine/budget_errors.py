@@ -38,7 +38,11 @@ async def check_budgets(
     without a price that a budget needs.
     """
     check = partial(_check_budgets, services, spender, models, items, requested_cap)
-    await until_settled(services, check, services.timings.start_settlement_s)
+    try:
+        await check()
+    except InsufficientQuota:
+        await services.budgets.refresh()  # one may have been raised
+        await until_settled(services, check, services.timings.start_settlement_s)
 
 
 async def _check_budgets(

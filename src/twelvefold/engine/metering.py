@@ -1,8 +1,8 @@
 """Model calls under budgets: reserved before the call, settled after it.
 
 Each budget has one row, and each reservation and settlement is a transaction of its own. A call
-whose process dies, or that is cancelled, is never settled by it: the next call of the run charges
-it in full. A later settlement then changes nothing.
+whose process dies, or that is cancelled, is never settled by it. It is charged in full: by the next
+call of its run, at the end of the run, or by a worker. A later settlement then changes nothing.
 """
 
 import math

@@ -16,7 +16,8 @@ from twelvefold.observe.log import get_logger
 
 log = get_logger(__name__)
 COUNT_S = 10.0
-"""How often a worker looks for runs that ended: one statement if there are none."""
+"""How often a worker looks for runs that ended and for lost calls: two statements if there are
+none."""
 BATCH_PAUSE_S = 0.01
 """The pause between two batches, for the runs that this process drives."""
 

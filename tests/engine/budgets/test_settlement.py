@@ -16,6 +16,7 @@ from tests.engine.budgets.stories import (
     used_of,
 )
 from tests.engine.stage import TIMINGS, Stage
+from tests.loop_clock import LoopClock
 from twelvefold.backoff import Backoff
 from twelvefold.core.ports import Listener, ModelReply, ModelRequest, NullListener
 from twelvefold.core.ports.budgets import NOTHING, Amount, Policy, Reservation, Used
@@ -100,6 +101,18 @@ async def test_a_budget_that_is_used_up_is_not_waited_for(stage: Stage) -> None:
     assert not caught.value.is_reserved
 
 
+async def test_a_raised_budget_counts_for_a_new_request_at_once(stage: Stage) -> None:
+    budget = await set_budget(stage, of_ann(await first_call(stage)))
+    await spend_for_another(stage, budget, budget.tokens or 0)
+    services = stage.process()
+    with pytest.raises(InsufficientQuota, match="is used up"):
+        await start_run(services, capped())
+
+    await set_budget(stage, replace(budget, tokens=50_000))
+
+    assert (await start_run(services, capped())).run in await stage.runs()
+
+
 async def test_the_wait_for_reserved_room_ends(stage: Stage) -> None:
     now, tries = [0.0], 0
     pauses = Backoff(0.001, 0.001, jitter=(1.0, 1.0))
@@ -147,6 +160,7 @@ class Stuck:
     async def close(self) -> None: ...
 
 
+@pytest.mark.usefixtures("frequent_renewals")
 async def test_the_call_of_a_run_that_is_cancelled_is_charged_in_full(stage: Stage) -> None:
     in_full = await first_call(stage)
     budget = await set_budget(stage, of_ann())
@@ -161,23 +175,27 @@ async def test_the_call_of_a_run_that_is_cancelled_is_charged_in_full(stage: Sta
     assert await used_of(services.store, budget) == Used(Amount(in_full), NOTHING)
 
 
+@pytest.mark.usefixtures("frequent_renewals")
 async def test_a_database_that_is_lost_at_the_end_leaves_the_charge_to_a_worker(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, loop_clock: LoopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_full = await first_call(stage)
     budget = await set_budget(stage, of_ann())
-    timings = replace(TIMINGS, release_s=0.05)
-    services = stage.process(model=(model := Stuck()), timings=timings)
+    services = stage.process(model=(model := Stuck()))
     held = await start_run(services, capped())
     driving = asyncio.create_task(drive(services, held, NullListener()))
     await model.is_asked.wait()
+    hangs = asyncio.Event()
 
     async def hang(_: object) -> list[Reservation]:
+        hangs.set()
         await asyncio.Event().wait()
         raise AssertionError
 
     monkeypatch.setattr(services.store, "reservations", hang)
     await stage.process().store.ask_cancel(held.run)
+    await hangs.wait()
+    loop_clock.let_pass(services.timings.release_s)
 
     assert (await driving).status == "cancelled"
     assert (await used_of(services.store, budget)).reserved == Amount(in_full)

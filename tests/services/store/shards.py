@@ -88,9 +88,11 @@ def _select(text: str, subqueries: list[str], outer: Mapping[str, Shards]) -> Sh
         known[alias] = _statement(subqueries[number], outer)
     tables = dict(_tables(text))
     for alias, table in tables.items():
-        if table not in KEYS:
-            known[alias] = Shards.ONE if table in UNSHARDED else outer[table]
+        if table not in KEYS and table not in UNSHARDED:
+            known[alias] = outer[table]
     _resolve(text, {a: t for a, t in tables.items() if t in KEYS}, known)
+    # Not before `_resolve`: the threads that such a table names are on any shard.
+    known |= {alias: Shards.ONE for alias, table in tables.items() if table in UNSHARDED}
     used = {int(number) for number in re.findall(r"<(\d+)>", text)} - set(derived.values())
     nested = [_statement(subqueries[number], known) for number in used]
     return max([Shards.ONE, *(known[name] for name in (*tables, *derived)), *nested])

@@ -41,6 +41,8 @@ SCATTER = {
     "Count the usage": (
         *("uncounted_runs", "lock_uncounted", "mark_counted", "starters", "ended_waits"),
     ),
+    "Charge the model calls of runs that are over": ("lost_reservations",),
+    "The slots of a principal or an API key": ("run_slots",),
     "Upgrade": ("unclassified", "lock_unclassified", "unlisted_questions"),
     "Prune": (
         *(
@@ -51,7 +53,8 @@ SCATTER = {
             "kept_threads",
             "lock_threads",
         ),
-        *("cancelled_waiting", "delete_old_requests", "delete_old_messages", "delete_runs"),
+        *("cancelled_waiting", "delete_old_requests", "delete_old_messages", "delete_old_signals"),
+        *("delete_runs",),
         *("delete_old_trace_exports", "delete_old_questions"),
         *("delete_events", "delete_deltas", "delete_requests", "delete_outbox"),
         *("delete_threads", "still_in_use"),
@@ -123,6 +126,7 @@ def test_the_vschema_has_the_other_tables() -> None:
     [
         ("SELECT 1 FROM runs WHERE thread_id = :thread AND status = 'queued'", Shards.ONE),
         ("SELECT 1 FROM api_keys WHERE name = :name", Shards.ONE),
+        ("SELECT 1 FROM budgets b JOIN runs r ON r.thread_id = b.thread_id", Shards.ALL),
         ("SELECT 1 FROM runs r JOIN threads t ON t.id = r.thread_id WHERE t.id = :a", Shards.ONE),
         ("SELECT 1 FROM runs WHERE thread_id IN (:threads)", Shards.LISTED),
         ("SELECT 1 FROM runs WHERE status = :status", Shards.ALL),

@@ -44,9 +44,10 @@ async def test_a_key_is_revoked_once(store: Store) -> None:
     assert await store.keys(limit=9) == [before]
 
 
-async def test_a_missing_key_cannot_be_revoked(store: Store) -> None:
-    with pytest.raises(NotFound, match="no key 'key_9'"):
-        await store.revoke_key("key_9")
+@pytest.mark.parametrize("missing", ["key_9", "schlüssel"])
+async def test_a_missing_key_cannot_be_revoked(store: Store, missing: str) -> None:
+    with pytest.raises(NotFound, match=f"no key '{missing}'"):
+        await store.revoke_key(missing)
 
 
 async def test_a_name_belongs_to_one_key_until_that_is_revoked(store: Store) -> None:
@@ -146,8 +147,9 @@ async def test_keys_are_listed_in_pages(store: Store) -> None:
 
     assert [one.id for one in (*first, *rest)] == ["key_4", "key_3", "key_2", "key_1"]
     assert await store.has_keys()
-    with pytest.raises(NotFound, match="no key 'key_9'"):
-        await store.keys(limit=3, after="key_9")
+    for missing in ("key_9", "schlüssel"):
+        with pytest.raises(NotFound, match=f"no key '{missing}'"):
+            await store.keys(limit=3, after=missing)
 
 
 @pytest.mark.parametrize("name", ["Grüße", "key_2"])

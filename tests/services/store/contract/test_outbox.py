@@ -234,8 +234,11 @@ async def test_a_sent_or_missing_message_cannot_be_retried(store: Store) -> None
 
     with pytest.raises(TooLate, match="was sent already"):
         await store.retry_message(message.id)
-    with pytest.raises(NotFound, match="no message 'x'"):
-        await store.retry_message("x")
+    for missing in ("x", "é"):
+        with pytest.raises(NotFound, match=f"no message '{missing}'"):
+            await store.retry_message(missing)
+        with pytest.raises(NotFound, match=f"no message '{missing}'"):
+            await store.find_message(missing)
 
 
 async def test_all_dead_messages_are_due_again(store: Store) -> None:

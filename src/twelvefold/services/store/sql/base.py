@@ -118,6 +118,14 @@ class Database(ABC):
             return await db.fetch(text, named | others)
 
 
+def ascii_id(text: str) -> str:
+    """Return a text to look for in a column of ids; "", which no row has, for one that is no id.
+
+    These columns are ASCII: MySQL compares them with no other text.
+    """
+    return text if text.isascii() else ""
+
+
 def in_batches(values: Collection[Value], size: int = MAX_LIST) -> Iterator[Sequence[Value]]:
     """Yield all values, at most `size` at a time."""
     all_values = list(values)

@@ -4,7 +4,7 @@ import msgspec
 
 from twelvefold.core import ApiKey, FoundKey, Row
 from twelvefold.errors import NotFound
-from twelvefold.services.store.sql.base import Database
+from twelvefold.services.store.sql.base import Database, ascii_id
 
 _FIRST_PAGE = {"created_at": 2**62, "id": "~"}
 
@@ -35,16 +35,14 @@ class Keys(Database):
     async def keys(self, *, limit: int, after: str = "") -> list[ApiKey]:
         start = _FIRST_PAGE
         if after:
-            rows = await self._fetch("key", id=after)
+            rows = await self._fetch("key", id=ascii_id(after))
             if not rows:
                 raise NotFound(f"no key {after!r}")
             start = {"created_at": rows[0]["created_at"], "id": after}
         return [_api_key(row) for row in await self._fetch("keys", limit=limit, **start)]
 
     async def named_key(self, name: str) -> ApiKey:
-        # The column of ids is ASCII: MySQL does not compare it with other text.
-        id = name if name.isascii() else ""
-        for row in await self._fetch("named_key", name=name, id=id):
+        for row in await self._fetch("named_key", name=name, id=ascii_id(name)):
             if name in (row["id"], row["name"]):  # MySQL ignores spaces at the end
                 return _api_key(row)
         raise NotFound(f"no key {name!r}")
@@ -79,10 +77,11 @@ class Keys(Database):
         await self._execute("touch_key", id=id)
 
     async def revoke_key(self, id: str) -> None:
+        values = {"id": ascii_id(id)}
         async with self._transaction() as db:
-            if await db.execute(self._sql["revoke_key"], {"id": id}):
+            if await db.execute(self._sql["revoke_key"], values):
                 return
-            if not await db.fetch(self._sql["key"], {"id": id}):
+            if not await db.fetch(self._sql["key"], values):
                 raise NotFound(f"no key {id!r}")
 
 

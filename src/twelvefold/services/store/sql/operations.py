@@ -20,7 +20,7 @@ from twelvefold.core import (
     ThreadId,
 )
 from twelvefold.errors import NotFound
-from twelvefold.services.store.sql.base import Database, run_key
+from twelvefold.services.store.sql.base import Database, ascii_id, run_key
 from twelvefold.services.store.sql.outbox import listed_message
 from twelvefold.services.store.sql.runs import run_record
 
@@ -112,7 +112,7 @@ class Operations(Database):
         return [listed_message(row) for row in rows]
 
     async def find_message(self, id: str) -> OutboxMessage:
-        for row in await self._fetch("whole_message", id=id):
+        for row in await self._fetch("whole_message", id=ascii_id(id)):
             return listed_message(row)
         raise NotFound(f"no message {id!r}")
 

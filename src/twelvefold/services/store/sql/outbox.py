@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from twelvefold.core import OutboxMessage, Row
 from twelvefold.errors import Conflict, NotFound, TooLate
-from twelvefold.services.store.sql.base import SECOND_US, Database, in_batches
+from twelvefold.services.store.sql.base import SECOND_US, Database, ascii_id, in_batches
 
 BATCH_SIZE = 100
 """Dead messages that one transaction makes due."""
@@ -54,10 +54,11 @@ class Outbox(Database):
         return [listed_message(row) for row in rows]
 
     async def retry_message(self, id: str) -> None:
+        values = {"id": ascii_id(id)}
         async with self._transaction() as db:
-            if await db.execute(self._sql["retry_message"], {"id": id}):
+            if await db.execute(self._sql["retry_message"], values):
                 return
-            found = await db.fetch(self._sql["message"], {"id": id})
+            found = await db.fetch(self._sql["message"], values)
         if not found:
             raise NotFound(f"no message {id!r}")
         if found[0]["sent_at"] is not None:
