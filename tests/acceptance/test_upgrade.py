@@ -27,6 +27,8 @@ from twelvefold.services.store import open_store
 from twelvefold.services.store.migrate import HEAD
 
 pytestmark = [pytest.mark.mysql, pytest.mark.slow, pytest.mark.timeout(900)]
+HANG_S = 600.0
+"""Only a hang takes as long, on any machine."""
 URL = os.environ.get("DATABASE_URL", "")
 ORDERS = "tests.acceptance.upgrade.workflow:orders"
 BOTH = f"{ORDERS},tests.acceptance.upgrade.workflow:reminder"
@@ -55,9 +57,9 @@ class Stage:
     async def count(self, statement: str) -> int:
         return int((await self.rows(statement))[0]["n"])
 
-    async def until(self, statement: str, number: int, within_s: float = 120) -> None:
+    async def until(self, statement: str, number: int) -> None:
         """Wait until the statement counts so many."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + HANG_S
         while (found := await self.count(statement)) < number:
             assert time.monotonic() < deadline, f"{found} of {number}: {statement}"
             await asyncio.sleep(0.05)
@@ -151,9 +153,8 @@ async def _upgrade_with_runs_in_flight(here: Stage) -> tuple[list[Started], list
 
 async def _until_busy(worker: Started) -> None:
     """Wait until a worker has driven runs; it still has some."""
-    async with asyncio.timeout(60):
-        while worker.count("run_finished") < 3:
-            await asyncio.sleep(0.05)
+    while worker.count("run_finished") < 3:
+        await asyncio.sleep(0.05)
 
 
 def _taken_over(here: Stage) -> int:
@@ -227,9 +228,8 @@ async def _check_closed_gate(here: Stage) -> None:
 
     await here.old.run_module("enqueue", "reminder", "d0=reminded", workflows=BOTH)
     worker = await here.new.worker(BOTH)
-    async with asyncio.timeout(30):
-        while worker.count("run_given_back") < 2:
-            await asyncio.sleep(0.1)
+    while worker.count("run_given_back") < 2:
+        await asyncio.sleep(0.1)
     assert GATE in worker.log.read_text()
     (row,) = await here.rows(REMINDED)
     assert (row["status"] in ("queued", "running"), row["attempts"] <= 1) == (True, True), row
@@ -243,7 +243,7 @@ async def _finish(here: Stage) -> None:
     worker = await here.new.worker(BOTH)
     await here.new.run_module("enqueue", "reminder", "e0=reminded", workflows=BOTH)
     done = "select count(*) as n from runs where workflow = 'reminder' and status = 'completed'"
-    await here.until(done, 2, within_s=60)
+    await here.until(done, 2)
     kinds = Counter(row["type"] for row in await here.rows("select type from events"))
     assert (kinds["WaitStarted"], kinds["WaitEnded"]) == (2, 2)
     assert await worker.end(signal.SIGTERM) == 0
@@ -251,9 +251,8 @@ async def _finish(here: Stage) -> None:
 
 async def _check_older_release_is_refused(here: Stage, old_web: Started) -> None:
     """The older release does not serve the database any more, and a roll back says why."""
-    async with asyncio.timeout(10):
-        while (ready := await old_web.probe())[0] == 200:
-            await asyncio.sleep(0.2)
+    while (ready := await old_web.probe())[0] == 200:
+        await asyncio.sleep(0.2)
     assert ready[0] == 503
     for command in (("worker",), ("migrate",), ("runs", "list")):
         status, told = await here.old.run(*command, workflows=ORDERS)

@@ -216,3 +216,23 @@ async def test_an_outcome_is_one_of_three(open_app: OpenApp) -> None:
 async def test_an_event_is_checked(app: App, given: Any, problem: str) -> None:
     with pytest.raises(RequestError, match=f"^{problem}"):
         await app.signal(**{"key": "paid", "workflow": shop, **given})
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"limit": 0}, "limit is 0; pass a whole number, 1 to 10000"),
+        ({"limit": -1}, "limit is -1; pass a whole number, 1 to 10000"),
+        ({"limit": 10_001}, "limit is 10001; pass a whole number, 1 to 10000"),
+        ({"limit": True}, "limit is True; pass a whole number, 1 to 10000"),
+        ({"limit": "5"}, "limit is '5'; pass a whole number, 1 to 10000"),
+        ({"after": "4.0"}, "after is '4.0'; pass a question of this list"),
+        ({"principal": ""}, "principal is ''; use 1 to 255 printable characters"),
+        ({"principal": None}, "principal is None; use 1 to 255 printable characters"),
+    ],
+)
+async def test_a_list_of_questions_is_of_a_person_and_bounded(
+    app: App, options: Any, problem: str
+) -> None:
+    with pytest.raises(RequestError, match=f"^{problem}"):
+        await app.questions(**options)

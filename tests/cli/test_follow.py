@@ -164,7 +164,7 @@ def test_a_command_ends_with_the_reader_of_its_output(
 
     follower.stdout.close()  # as `head -1` does
 
-    assert follower.wait(timeout=30) == CLOSED_PIPE
+    assert follower.wait(timeout=240) == CLOSED_PIPE
     assert "Traceback" not in follower.stderr.read()
     follower.stderr.close()
 

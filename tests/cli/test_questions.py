@@ -54,3 +54,14 @@ def test_a_person_s_questions_are_listed_and_answered(
     assert others == ""
     assert answered.status == 0
     assert tw("runs", "questions", "--as", "bob", "--json").out == ""
+
+
+def test_a_list_that_is_cut_off_says_so(here: Path, tw: Twelvefold, asked: str) -> None:
+    whole = tw("runs", "questions", "--as", "bob", "--limit", "1")
+    child(here, "run", "--json", "--as", "ann", 'call ask_bob {"text": "Which size?"}')
+
+    first = tw("runs", "questions", "--as", "bob", "--limit", "1", "--json")
+
+    assert whole.err == ""
+    assert first.json["question"] == "Which size?"
+    assert first.err == "twelvefold: there are older questions; --limit N lists more\n"

@@ -7,6 +7,7 @@ holds the committed file to `document()`.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,11 @@ def _complete(schema: Json, kind: type[RequestObject]) -> None:
 
 
 def _tidy(schema: Any) -> Any:
-    """Return a schema without titles and null defaults, its patterns as JavaScript writes them."""
+    """Return a schema as readers of JSON and JavaScript expect it.
+
+    It has no titles and null defaults, its patterns are those of JavaScript, and its descriptions,
+    which are docstrings, are not indented.
+    """
     if isinstance(schema, list):
         return [_tidy(one) for one in schema]
     if not isinstance(schema, dict):
@@ -180,6 +185,8 @@ def _tidy(schema: Any) -> Any:
     tidy = {key: _tidy(value) for key, value in schema.items()}
     if isinstance(tidy.get("title"), str):
         del tidy["title"]
+    if isinstance(text := tidy.get("description"), str):
+        tidy["description"] = cleandoc(text)
     if "default" in tidy and tidy["default"] is None:
         del tidy["default"]
     if isinstance(pattern := tidy.get("pattern"), str):

@@ -279,9 +279,10 @@ class App:
 
         `value` is a JSON value of the type that the question asks for. `principal` must be the
         person whom the question names; without it the program may answer for anyone. `by` is
-        recorded, by default that person, or the run's principal. Raises
-        InvalidAnswer, after which the run still waits, NotFound, TooLate if no such question waits,
-        and Conflict if another process holds the run.
+        recorded, by default that person, or the run's principal. The run that is returned has all
+        texts of its principal: it is not for another person who answers. Raises InvalidAnswer,
+        after which the run still waits, NotFound, TooLate if no such question waits, and Conflict
+        if another process holds the run.
         """
         given = Value(value, by, principal, call)
         return await self.session.operations.run(self.session.write(run, principal, given))
@@ -296,8 +297,8 @@ class App:
     ) -> list[Question]:
         """Return the questions that wait for a principal, also those of other principals' runs.
 
-        At most `limit` of them, those after the question `after`, which may have been answered
-        since. Raises NotFound if that was never asked of the principal.
+        At most `limit` of them, 1 to 10000: those after the question `after`, which may have been
+        answered since. Raises NotFound if that was never asked of the principal.
         """
         work = self.session.questions(
             principal, limit=limit, after=after, newest_first=newest_first

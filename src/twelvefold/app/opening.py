@@ -47,9 +47,9 @@ async def open_checked_services(
 
 def workflows_by_name(workflows: object) -> dict[str, Workflow[Any]]:
     """Return the workflows of an app. Raises WorkflowError."""
-    members = workflows if isinstance(workflows, Sequence) else [workflows, None]
-    given = [one for one in members if isinstance(one, Workflow)]
-    if len(given) < len(members):
+    members = workflows if isinstance(workflows, Sequence) else None
+    given = [one for one in members or () if isinstance(one, Workflow)]
+    if members is None or len(given) < len(members):
         raise WorkflowError(
             f"an app takes a list of workflows, as in App([shop]), not {abbreviate(workflows)}"
         )

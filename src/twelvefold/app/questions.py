@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from twelvefold.core import CallId, OpenQuestion, RunId, ThreadId
+from twelvefold.core import CallId, OpenQuestion, RunId, ThreadId, abbreviate, name_problem
 from twelvefold.core.waits import time_of
 from twelvefold.engine import Services
+from twelvefold.errors import RequestError
+
+MAX_LIMIT = 10_000
+"""The most questions that one call returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,11 @@ async def read_questions(
     after: Question | None = None,
     newest_first: bool = True,
 ) -> list[Question]:
-    """Return questions that wait for a principal. Raises NotFound if `after` never did."""
+    """Return questions that wait for a principal.
+
+    Raises RequestError for an invalid argument, NotFound if `after` never waited for the principal.
+    """
+    _check(principal, limit, after)
     place: tuple[ThreadId, CallId] | None = None
     if after is not None:
         place = RunId.parse(after.run).thread, CallId(after.call)
@@ -57,6 +65,16 @@ async def read_questions(
         )
     )
     return [_question(one) for one in found]
+
+
+def _check(principal: object, limit: object, after: object) -> None:
+    if problem := name_problem("principal", principal):
+        raise RequestError(problem)
+    if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
+        rule = f"pass a whole number, 1 to {MAX_LIMIT}"
+        raise RequestError(f"limit is {abbreviate(limit)}; {rule}")
+    if not isinstance(after, Question | None):
+        raise RequestError(f"after is {abbreviate(after)}; pass a question of this list")
 
 
 def _question(asked: OpenQuestion) -> Question:

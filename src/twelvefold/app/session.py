@@ -186,7 +186,6 @@ class Session:
         self, principal: str, *, limit: int, after: Question | None, newest_first: bool
     ) -> list[Question]:
         """Return the questions that wait for a principal."""
-        check_principal(principal)
         return await read_questions(
             self.services, principal, limit=limit, after=after, newest_first=newest_first
         )
@@ -289,7 +288,9 @@ class Session:
 
 def _person(given: Given) -> str:
     """Return who answers, "" if the caller does not name anyone."""
-    return given.by or (given.principal or "" if isinstance(given, Value) else "")
+    if isinstance(given, Value):
+        return given.by or given.principal or ""
+    return given.by
 
 
 def _check(given: Given) -> None:

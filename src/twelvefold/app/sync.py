@@ -157,9 +157,17 @@ class SyncApp:
         principal: str | None = None,
     ) -> Run[Any]:
         """Continue a run until it is over or waits, as `App.resume` does."""
-        given: Any = {"approve": approve, "answer": answer, "arguments": arguments}
-        given |= {"by": by, "reason": reason, "principal": principal}
-        return self._call(lambda app: app.resume(run, **given))
+        return self._call(
+            lambda app: app.resume(
+                run,
+                approve=approve,
+                answer=answer,
+                by=by,
+                reason=reason,
+                arguments=arguments,
+                principal=principal,
+            )
+        )
 
     def approve(
         self,
@@ -173,16 +181,23 @@ class SyncApp:
         principal: str | None = None,
     ) -> Run[Any]:
         """Approve or deny a call, as `App.approve` does."""
-        given: Any = {"approved": approved, "arguments": arguments, "call": call}
-        given |= {"by": by, "reason": reason, "principal": principal}
-        return self._call(lambda app: app.approve(run, **given))
+        return self._call(
+            lambda app: app.approve(
+                run,
+                approved=approved,
+                by=by,
+                reason=reason,
+                arguments=arguments,
+                call=call,
+                principal=principal,
+            )
+        )
 
     def answer(
         self, run: str, value: Any, *, by: str = "", call: str = "", principal: str | None = None
     ) -> Run[Any]:
         """Answer a question of a tool, as `App.answer` does."""
-        texts = {"by": by, "call": call}
-        return self._call(lambda app: app.answer(run, value, principal=principal, **texts))
+        return self._call(lambda app: app.answer(run, value, by=by, call=call, principal=principal))
 
     def questions(
         self,
@@ -224,8 +239,11 @@ class SyncApp:
         principal: str | None = None,
     ) -> Run[Any]:
         """Record the outcome of a call that is unknown, as `App.settle` does."""
-        texts = {"by": by, "result": result, "call": call}
-        return self._call(lambda app: app.settle(run, outcome, principal=principal, **texts))
+        return self._call(
+            lambda app: app.settle(
+                run, outcome, by=by, result=result, call=call, principal=principal
+            )
+        )
 
     def cancel(self, run: str, *, principal: str | None = None) -> Run[Any]:
         """Cancel a run, as `App.cancel` does."""

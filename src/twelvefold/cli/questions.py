@@ -3,7 +3,7 @@
 from typing import Any
 
 from twelvefold.cli.command import DONE, CommandContext, command
-from twelvefold.cli.output import abbreviate, format_time, print_json, print_table
+from twelvefold.cli.output import abbreviate, format_time, print_json, print_notice, print_table
 from twelvefold.core import OpenQuestion
 
 
@@ -12,13 +12,16 @@ async def list_questions(
     context: CommandContext, *, principal: str, limit: int, as_json: bool
 ) -> int:
     """Print the newest questions that wait for the principal's answer."""
-    found = await context.services.store.questions(principal, limit=limit)
+    found = await context.services.store.questions(principal, limit=limit + 1)
+    shown = found[:limit]
     if as_json:
-        for one in found:
+        for one in shown:
             print_json(_json(one))
     else:
         heads = ("RUN", "CALL", "WORKFLOW", "ASKED (UTC)", "UNTIL (UTC)", "QUESTION")
-        print_table(heads, map(_cells, found))
+        print_table(heads, map(_cells, shown))
+    if len(found) > limit:
+        print_notice("there are older questions; --limit N lists more")
     return DONE
 
 

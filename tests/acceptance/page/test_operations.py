@@ -16,8 +16,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(900),
 ]
-TIMEOUT_MS = 30_000
-"""For what the page reads again every three seconds."""
 NAVIGATION = "skip-link"
 """A rule that takes a link for a hidden one if the row of views is scrolled past it."""
 
@@ -102,11 +100,11 @@ async def test_a_view_shows_that_it_is_not_up_to_date(open_operations: OpenOpera
     await page.open_view("workers")
     alert = page.page.get_by_role("alert")
     await page.page.route("**/v1/admin/workers", lambda route: route.abort())
-    await expect(alert).to_contain_text("The server cannot be reached.", timeout=TIMEOUT_MS)
+    await expect(alert).to_contain_text("The server cannot be reached.")
 
     await page.page.unroute("**/v1/admin/workers")
 
-    await expect(alert).to_be_hidden(timeout=TIMEOUT_MS)
+    await expect(alert).to_be_hidden()
 
 
 async def test_a_page_of_a_list_that_cannot_be_read_is_an_error(
@@ -185,7 +183,7 @@ async def test_a_key_that_is_revoked_while_a_view_is_open_is_asked_for(
     revoked = next(key["id"] for key in keys if key["name"] == "revoked")
     await operated.request("DELETE", f"v1/admin/keys/{revoked}")
 
-    await expect(page.page.get_by_text("incorrect API key")).to_be_visible(timeout=TIMEOUT_MS)
+    await expect(page.page.get_by_text("incorrect API key")).to_be_visible()
     await page.page.keyboard.press("Escape")
     await field.fill(operated.keys["olga"])
     await page.page.keyboard.press("Enter")

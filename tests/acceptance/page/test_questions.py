@@ -117,6 +117,22 @@ async def test_a_question_that_was_answered_elsewhere_is_gone(
     await expect(dialog.get_by_role("button", name="Close")).to_be_focused(timeout=REPLY_TIMEOUT_MS)
 
 
+async def test_a_server_without_the_list_shows_its_conversations(
+    site: Site, open_chat: OpenChat
+) -> None:
+    # During an upgrade an older release may answer the requests of this page.
+    chat = await open_chat(site)
+    await chat.page.route("**/v1/questions?*", lambda route: route.fulfill(status=404, json={}))
+    shown = await ask(chat, "colour")
+    async with chat.page.expect_response("**/v1/questions?*"):
+        await chat.page.reload()
+
+    await expect(shown).to_be_visible(timeout=REPLY_TIMEOUT_MS)
+    await expect(chat.page.locator("#conversations li")).to_have_count(1, timeout=REPLY_TIMEOUT_MS)
+    await expect(chat.page.locator("#error")).to_be_hidden(timeout=REPLY_TIMEOUT_MS)
+    await expect(opener(chat)).to_be_hidden(timeout=REPLY_TIMEOUT_MS)
+
+
 async def test_the_question_of_an_own_conversation_is_answered_there_or_here(
     site: Site, open_chat: OpenChat
 ) -> None:

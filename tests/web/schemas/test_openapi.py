@@ -42,6 +42,15 @@ def test_the_committed_document_is_the_generated_one() -> None:
     assert json.loads(DOCUMENT.read_text()) == json.loads(json.dumps(OPENAPI))
 
 
+def test_no_description_is_indented() -> None:
+    """Indented text is code in Markdown."""
+    schemas = OPENAPI["components"]["schemas"]
+
+    indented = [name for name, one in schemas.items() if "\n " in one.get("description", "")]
+
+    assert indented == []
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.id)
 def test_every_example_fits_its_schema(operation: Any) -> None:
     described = OPENAPI["paths"][operation.path][operation.method]

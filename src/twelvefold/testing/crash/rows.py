@@ -21,15 +21,8 @@ from twelvefold.testing.crash.jobs import Rows
 JOURNAL = frozenset(
     {
         *("api_keys", "budget_periods", "budget_reservations", "budgets", "deltas", "events"),
-        *(
-            "idempotency_keys",
-            "open_questions",
-            "outbox",
-            "processes",
-            "rate_buckets",
-            "run_slots",
-            "runs",
-        ),
+        *("idempotency_keys", "open_questions", "outbox", "processes", "rate_buckets"),
+        *("run_slots", "runs"),
         *("signal_waits", "signals", "threads", "trace_exports", "twelvefold_releases"),
         *("twelvefold_seeded", "twelvefold_version"),
         *("usage_days", "usage_details", "usage_principals"),

@@ -22,24 +22,12 @@ from twelvefold.core import (
     ThreadId,
     WaitEnded,
 )
-from twelvefold.engine import (
-    HeldRun,
-    retry_unavailable,
-    take,
-)
-from twelvefold.errors import (
-    Conflict,
-    NotFound,
-    ServiceFault,
-)
+from twelvefold.engine import HeldRun, retry_unavailable, take
+from twelvefold.errors import Conflict, NotFound, ServiceFault
 from twelvefold.observe.log import get_logger
 from twelvefold.web.history.thread_reader import ThreadReader
 from twelvefold.web.http import ApiError, raise_invalid
-from twelvefold.web.ids import (
-    ResponseId,
-    approval_id,
-    question_id,
-)
+from twelvefold.web.ids import ResponseId, approval_id, question_id
 from twelvefold.web.projection.objects import label_of
 from twelvefold.web.projection.output import makes_wait
 from twelvefold.web.runs.answer_writes import (
@@ -58,11 +46,7 @@ from twelvefold.web.runs.create import (
 )
 from twelvefold.web.runs.target import load_conversation
 from twelvefold.web.runs.waiting_call import WaitingCall, check_tool_allowed, load_waiting
-from twelvefold.web.schemas import (
-    TurnRequest,
-    answered_id,
-    is_answer,
-)
+from twelvefold.web.schemas import TurnRequest, answered_id, is_answer
 from twelvefold.web.state import TurnMemory, Web, turn_memory
 from twelvefold.web.streaming.lookup import load_run, open_response
 

@@ -1,4 +1,7 @@
-"""Waits until another request no longer holds a run or the end of a conversation."""
+"""Waits until another request no longer holds a run or the end of a conversation.
+
+A conversation whose last run waits for a person is not waited for: that is an error.
+"""
 
 import asyncio
 import random

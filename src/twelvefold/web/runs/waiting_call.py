@@ -51,6 +51,10 @@ class WaitingCall:
 async def load_waiting(
     web: Web, principal: Principal, id: str, memory: TurnMemory | None = None
 ) -> WaitingCall | None:
+    """Return the call that waits for an answer to the item with this id.
+
+    None if no call of a run of the principal does. Raises ApiError with 429 without memory.
+    """
     store = web.services.store
     try:
         thread, call = parse_approval_id(id)

@@ -1,4 +1,4 @@
-"""The body of `POST /v1/responses`, and the turn that it requests.
+"""The body of `POST /v1/responses`.
 
 Source: the request body of `POST /responses` of the OpenAI API. A parameter is used, refused or
 unknown: none that would change the result is ignored.
@@ -28,8 +28,6 @@ from twelvefold.web.schemas.types import (
     TopP,
     Verbosity,
 )
-
-# --- the body -------------------------------------------------------------------------------------
 
 
 class StreamOptions(RequestObject):
@@ -130,6 +128,3 @@ class CreateResponse(RequestObject, kw_only=True):
     prompt_cache_key: Annotated[Text512, RETURNED] | None = None
     prompt_cache_retention: Annotated[str, UNUSED] | None = None
     prompt_cache_options: Annotated[dict[str, Any], UNUSED] | None = None
-
-
-# --- the turn -------------------------------------------------------------------------------------

@@ -206,7 +206,7 @@ def chosen_model(name: str, workflows: Mapping[str, Workflow]) -> str:
 def _workflow_and_model(name: str, workflows: Mapping[str, Workflow]) -> tuple[Workflow, str]:
     if workflow := workflows.get(name):
         return workflow, ""
-    # The names of models have no slash, those of workflows may.
+    # Neither name has a slash.
     workflow_name, _, model = name.rpartition("/")
     if (workflow := workflows.get(workflow_name)) and model in workflow.models:
         return workflow, model

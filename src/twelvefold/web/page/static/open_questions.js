@@ -5,6 +5,16 @@ import { sentence } from "./errors.js";
 import { shortTime } from "./format.js";
 import { Question } from "./question.js";
 
+/** Return the newest questions: none from a server of an older release, which has no such list. */
+async function newestQuestions() {
+  try {
+    return await api.questions();
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return { data: [], has_more: false };
+  }
+}
+
 export class OpenQuestions {
   /**
    * `isOwn(id)` tells whether a conversation can be opened here; `onAnswered(question)` is called
@@ -33,7 +43,7 @@ export class OpenQuestions {
   async count() {
     if (this.dialog.open) return;
     const number = (this.reads += 1);
-    const { data, has_more: hasMore } = await api.questions();
+    const { data, has_more: hasMore } = await newestQuestions();
     // Another read that began later may have ended before.
     if (number === this.reads) this.showCount(data.length, hasMore);
   }
