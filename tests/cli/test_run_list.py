@@ -65,10 +65,10 @@ def test_a_deleted_conversation_has_facts_and_no_text(tw: Twelvefold, shop: Mode
     assert (row["run"], row["status"], row["error"]) == (run, "failed", "")
     assert listed(tw, "--search", "printer") == []
     for command in ("show", "events", "export"):
-        for id in (run, row["thread"]):
+        for id, kind in ((run, "run"), (row["thread"], "thread")):
             done = tw("runs", command, id)
             assert (done.status, done.out) == (2, "")
-            assert "no thread" in done.err
+            assert f"no {kind} {id}" in done.err
 
 
 def test_failed_excludes_another_status(tw: Twelvefold) -> None:

@@ -167,10 +167,10 @@ def test_a_fork_starts_after_the_given_entry(tw: Twelvefold) -> None:
     [
         (["show", "nonsense"], "no run or conversation 'nonsense'; ids start with resp_ "),
         (["show", "resp_12"], "no run 'resp_12'"),
-        (["show", f"resp_{'0' * 44}1"], "no"),
+        (["show", f"resp_{'0' * 44}1"], f"no run resp_{'0' * 44}1"),
         (["fork", "conv_1"], "use ID@N"),
         (["fork", f"conv_{'0' * 44}@1"], "no thread"),
-        (["events", f"resp_{'0' * 44}1"], "no"),
+        (["events", f"resp_{'0' * 44}1"], f"no run resp_{'0' * 44}1"),
     ],
 )
 def test_an_unknown_id_is_an_error_message(

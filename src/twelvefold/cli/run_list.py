@@ -131,7 +131,10 @@ async def find_run(store: Store, text: str) -> RunId:
     """
     if text.startswith("resp_"):
         run = RunId.parse(text)
-        await store.thread(run.thread)
+        try:
+            await store.thread(run.thread)
+        except NotFound as error:
+            raise NotFound(f"no run {run}") from error
         return run
     try:
         thread = parse_thread_id(text)

@@ -150,6 +150,12 @@ async def test_a_run_that_does_not_exist_is_not_found(site: Site, id: str, path:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
+async def test_a_run_of_no_conversation_is_named_as_a_run(site: Site) -> None:
+    answer = await site.ops.get(f"/admin/runs/{NOWHERE}")
+
+    assert answer.json()["error"]["message"] == f"no run {NOWHERE}"
+
+
 # --- actions ----------------------------------------------------------------------------------
 
 

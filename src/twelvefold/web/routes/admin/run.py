@@ -1,6 +1,7 @@
 """`/v1/admin/runs/{run_id}`: one run of any principal, and what an operator does with it."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -9,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 from twelvefold.core import RunId
 from twelvefold.engine import retry_unavailable
 from twelvefold.engine.export import export_thread
+from twelvefold.errors import NotFound
 from twelvefold.web.history.journal import Journal
 from twelvefold.web.history.thread_reader import open_thread_reader
 from twelvefold.web.http import check_oldest_first, json_response, parse_integer, require_admin
@@ -30,7 +32,10 @@ async def _run_of(request: Request) -> RunId:
     Raises NotFound, also if its conversation was deleted.
     """
     run = ResponseId.parse(request.path_params["run_id"]).run
-    await retry_unavailable(lambda: web_of(request).services.store.thread(run.thread))
+    try:
+        await retry_unavailable(partial(web_of(request).services.store.thread, run.thread))
+    except NotFound as error:
+        raise NotFound(f"no run {run}") from error
     return run
 
 
