@@ -3,7 +3,7 @@
 from typing import Any
 
 from twelvefold.cli.command import DONE, CommandContext, command
-from twelvefold.cli.output import abbreviate, format_time, print_json, print_table
+from twelvefold.cli.output import abbreviate, format_time, print_json, print_list
 from twelvefold.core import OpenQuestion
 
 
@@ -18,7 +18,7 @@ async def list_questions(
             print_json(_json(one))
     else:
         heads = ("RUN", "CALL", "WORKFLOW", "ASKED (UTC)", "UNTIL (UTC)", "QUESTION")
-        print_table(heads, map(_cells, found))
+        print_list(heads, map(_cells, found), empty=f"no open questions for {principal}")
     return DONE
 
 
