@@ -90,6 +90,8 @@ def test_the_version_is_the_version_of_the_package(tw: Twelvefold) -> None:
     [
         (["rnu"], "twelvefold: unknown command 'rnu'; did you mean 'run'?"),
         (["xyzzy"], "twelvefold: unknown command 'xyzzy'; commands are chat, run, web, worker,"),
+        (["help"], "unknown command 'help'; commands are chat, run, web, worker,"),
+        (["nonsense"], "unknown command 'nonsense'; commands are chat, run, web, worker,"),
         (["runs", "lsit"], "twelvefold runs: unknown command 'lsit'; did you mean 'list'?"),
         (["run"], "twelvefold run: the following arguments are required: TEXT"),
         (["runs", "list", "--limit", "0"], "'0': use a whole number, 1 to 10000"),

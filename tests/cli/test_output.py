@@ -24,6 +24,7 @@ from tests.builders import (
     succeeded,
     user,
 )
+from tests.cli.conftest import Twelvefold
 from twelvefold.app.texts import item_text
 from twelvefold.cli.chat.terminal import Terminal
 from twelvefold.cli.output import (
@@ -319,3 +320,26 @@ def test_a_repeated_request_is_announced() -> None:
     transcript.recorded(entries(asked(), said("You are in."))[1])
 
     assert screen.text == ("You a\n(requesting the reply again: the stream was cut)\nYou are in.\n")
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("command", "notice"),
+    [
+        ("runs list", "no runs found"),
+        ("runs list --status failed", "no runs found"),
+        ("runs questions --as bob", "no open questions for bob"),
+        ("usage --by principal", "no runs found that ended on these days"),
+        ("outbox list", "no messages found"),
+        ("keys list", "no keys found"),
+        ("budgets list", "no budgets found"),
+    ],
+)
+def test_a_list_without_rows_is_a_notice(tw: Twelvefold, command: str, notice: str) -> None:
+    listed = tw(*command.split())
+    as_json = tw(*command.split(), "--json")
+
+    assert (listed.status, listed.out) == (0, "")
+    assert listed.err.splitlines()[-1] == f"twelvefold: {notice}"
+    assert (as_json.status, as_json.out) == (0, "")
+    assert notice not in as_json.err

@@ -67,6 +67,8 @@ def test_usage_has_today_whatever_the_time(tw: Twelvefold, since: str) -> None:
 
 
 def test_a_group_that_is_repeated_is_printed_once(tw: Twelvefold) -> None:
+    tw("run", "hello")
+
     assert tw("usage", "--by", "day", "--by", "day").lines[0].split()[:2] == ["DAY", "RUNS"]
 
 

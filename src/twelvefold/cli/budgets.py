@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from twelvefold.cli.command import DONE, CommandContext, command
-from twelvefold.cli.output import format_time, print_json, print_notice, print_table
+from twelvefold.cli.output import format_time, print_json, print_list, print_notice
 from twelvefold.core.ports.budgets import WINDOWS, Amount, Budget, BudgetScope, Policy, Window
 from twelvefold.core.spending import parse_scope
 from twelvefold.engine.commands.budgets import (
@@ -59,7 +59,7 @@ async def list_all(context: CommandContext, *, limit: int, as_json: bool) -> int
             print_json(_state_json(state))
     else:
         heads = ("SCOPE", "WINDOW", "LIMIT", "SPENT", "RESERVED", "OVER", "RENEWS (UTC)")
-        print_table(heads, map(_cells, states))
+        print_list(heads, map(_cells, states), empty="no budgets found")
     if has_more:
         print_notice("there are more budgets; --limit N lists more")
     return DONE

@@ -85,7 +85,8 @@ Questions of tools that wait for this person, newest first, also those of other 
   twelvefold runs answer resp_… blue --call 4.0 --as bob
 """
 ANSWER_EPILOG = """\
-`twelvefold runs show ID` prints the question, the type of its answer, and this command.
+`twelvefold runs show ID` prints the question, the type of its answer, and this command. --as has to
+name the person whom the question asks, by default the principal of the run.
 examples:
   twelvefold runs answer resp_… blue --call 4.0
   twelvefold runs answer resp_… '{"seats": 2}' --call 4.0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from twelvefold.cli.command import DONE, CommandContext, command
-from twelvefold.cli.output import format_time, print_json, print_notice, print_table
+from twelvefold.cli.output import format_time, print_json, print_list, print_notice
 from twelvefold.core import DEFAULT_SCOPES, ApiKey
 from twelvefold.engine.keys import (
     KeyLimits,
@@ -97,7 +97,7 @@ async def list_keys(context: CommandContext, *, limit: int, as_json: bool) -> in
         for key in keys:
             print_json(_key_json(key))
     else:
-        print_table(_HEADS, map(_key_cells, keys))
+        print_list(_HEADS, map(_key_cells, keys), empty="no keys found")
     if len(newest) > limit:
         print_notice("there are older keys; --limit N lists more")
     return DONE

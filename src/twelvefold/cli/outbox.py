@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from twelvefold.cli.command import DONE, CommandContext, command
-from twelvefold.cli.output import abbreviate, format_time, print_json, print_table
+from twelvefold.cli.output import abbreviate, format_time, print_json, print_list
 from twelvefold.core import OutboxMessage
 
 MessageState = Literal["waiting", "sent", "dead"]
@@ -21,7 +21,7 @@ async def list_messages(
             print_json(_message_json(message))
     else:
         heads = ("ID", "STATE", "TO", "SUBJECT", "ATTEMPTS", "SENT OR DUE (UTC)", "ERROR")
-        print_table(heads, map(_message_cells, messages))
+        print_list(heads, map(_message_cells, messages), empty="no messages found")
     return DONE
 
 

@@ -91,6 +91,15 @@ def print_json(value: object) -> None:
     print(escape_json(json.dumps(value, default=str)))
 
 
+def print_list(heads: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """Print a table of what a command found; without rows the notice `empty` alone."""
+    found = list(rows)
+    if found:
+        print_table(heads, found)
+    else:
+        print_notice(empty)
+
+
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print aligned columns; the last one is not padded."""
     cells = [list(heads), *([escape(cell) for cell in row] for row in rows)]

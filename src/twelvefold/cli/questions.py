@@ -3,7 +3,7 @@
 from typing import Any
 
 from twelvefold.cli.command import DONE, CommandContext, command
-from twelvefold.cli.output import abbreviate, format_time, print_json, print_notice, print_table
+from twelvefold.cli.output import abbreviate, format_time, print_json, print_list, print_notice
 from twelvefold.core import OpenQuestion
 
 
@@ -19,7 +19,7 @@ async def list_questions(
             print_json(_json(one))
     else:
         heads = ("RUN", "CALL", "WORKFLOW", "ASKED (UTC)", "UNTIL (UTC)", "QUESTION")
-        print_table(heads, map(_cells, shown))
+        print_list(heads, map(_cells, shown), empty=f"no open questions for {principal}")
     if len(found) > limit:
         print_notice("there are older questions; --limit N lists more")
     return DONE

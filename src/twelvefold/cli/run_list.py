@@ -5,7 +5,7 @@ from typing import Any
 
 from twelvefold.boot import now_us
 from twelvefold.cli.command import DONE, CommandContext, command
-from twelvefold.cli.output import abbreviate, format_time, print_json, print_notice, print_table
+from twelvefold.cli.output import abbreviate, format_time, print_json, print_list, print_notice
 from twelvefold.core import (
     OVER,
     RunFilter,
@@ -54,7 +54,8 @@ async def list_runs(
     else:
         heads = ("RUN", "STATUS", "WORKFLOW", "PRINCIPAL", "STARTED (UTC)", "TOKENS", "ERROR")
         served = context.services.workflows
-        print_table(heads, (_run_cells(run.record, served) for run in runs))
+        rows = (_run_cells(run.record, served) for run in runs)
+        print_list(heads, rows, empty="no runs found")
     if not is_complete:
         print_notice("there may be more runs; --since, --workflow or --principal limits the search")
     return DONE

@@ -15,7 +15,7 @@ from twelvefold.cli.output import (
 from twelvefold.cli.run import drive_and_print
 from twelvefold.cli.run_list import find_run, run_json, status_text
 from twelvefold.cli.timeline import cost_text, print_timeline
-from twelvefold.cli.transcript import Transcript, waiting_text
+from twelvefold.cli.transcript import Transcript, as_option, waiting_text
 from twelvefold.core import (
     DEFAULT_MODEL,
     OVER,
@@ -207,15 +207,34 @@ async def approve(
 async def answer_call(
     context: CommandContext, *, run_id: str, value: str, call: str, detach: bool, principal: str
 ) -> int:
-    """Answer the question of a tool, and continue its run. An operator may answer for anyone."""
+    """Answer the question of a tool as the person whom it asks, and continue its run."""
     services, call_id = context.services, CallId(call)
     run = await find_run(services.store, run_id)
     await _check_workflow(services, run, detach)
-    pending = fold((await services.store.load(run.thread)).entries).pending
-    asked = next(filter(None, (question_of(one) for one in pending if one.id == call)), None)
-    answered = parse_answer(asked.schema if asked else None, value)
-    await answer_question(services, run, answered, by=principal, call=call_id, claims=not detach)
+    thread = fold((await services.store.load(run.thread)).entries)
+    questions = (question_of(one) for one in thread.pending if one.id == call)
+    asked = next(filter(None, questions), None)
+    if asked:
+        _check_person(run, call_id, asked.person or thread.principal, principal)
+    await answer_question(
+        services,
+        run,
+        parse_answer(asked.schema if asked else None, value),
+        by=principal,
+        principal=principal,
+        call=call_id,
+        claims=not detach,
+    )
     return await _continue_run(context, run, detach=detach)
+
+
+def _check_person(run: RunId, call: CallId, asked: str, principal: str) -> None:
+    """Raise RequestError unless `principal` is the person asked, as over HTTP."""
+    if principal != asked:
+        raise RequestError(
+            f"{asked} has to answer call {call} of run {run}; to answer for them: "
+            f"{as_option(asked)}"
+        )
 
 
 @command(with_model=True)

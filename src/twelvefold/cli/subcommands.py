@@ -46,7 +46,9 @@ class Parser(argparse.ArgumentParser):
     def _suggest(self, word: str) -> str:
         from difflib import get_close_matches
 
-        close = get_close_matches(word, self.commands, n=1, cutoff=0.5)
+        # By similarity alone, `help` would be near to `shell`.
+        candidates = [one for one in self.commands if one[0] == word[:1]]
+        close = get_close_matches(word, candidates, n=1)
         return (
             f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(self.commands)}"
         )

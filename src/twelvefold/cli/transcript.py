@@ -1,11 +1,13 @@
 """A conversation as lines on a screen, live or from the journal, and what a run waits for."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
 from twelvefold.app.texts import messages_text
+from twelvefold.cli.arguments.common import LOCAL
 from twelvefold.cli.output import Style, Write, abbreviate, arguments_text, input_text
 from twelvefold.core import (
     ApprovalAnswered,
@@ -216,18 +218,22 @@ def waiting_text(thread: Thread, run: RunId, below: Sequence[WaitingCall] = ()) 
     """
     calls = thread.next_calls if thread.waits else [*filter(question_of, thread.pending)]
     if calls:
-        return _call_waiting_text(run, calls[0])
+        return _call_waiting_text(run, calls[0], thread.principal)
     if below:
-        return _call_waiting_text(below[0].run, below[0].call)
+        # The runs below a run have its principal.
+        return _call_waiting_text(below[0].run, below[0].call, thread.principal)
     waits = [wait_text(one.wait) for one in thread.pending if isinstance(one.wait, WaitStarted)]
     waits += [f"run {child}" for child in awaited_runs(thread.parent_calls)]
     return f"waiting for {' or '.join(waits)}"
 
 
-def _call_waiting_text(run: RunId, call: Call) -> str:
+def _call_waiting_text(run: RunId, call: Call, principal: str) -> str:
     target = f"{run} --call {call.id}"
     if question := question_of(call):
-        return f"{question_text(question)}; answer with: twelvefold runs answer {target} VALUE"
+        person = question.person or principal
+        options = f" {as_option(person)}" if person != LOCAL else ""
+        command = f"twelvefold runs answer {target}{options} VALUE"
+        return f"{question_text(question)}; answer with: {command}"
     if call.state == "unknown":
         return (
             f"outcome of {call_text(call)} is unknown; check whether it happened, then: "
@@ -237,6 +243,12 @@ def _call_waiting_text(run: RunId, call: Call) -> str:
         f"waiting for approval of {call_text(call)}; "
         f"answer with: twelvefold runs approve {target} [--deny]"
     )
+
+
+def as_option(person: str) -> str:
+    """Return the option, quoted for a shell, by which a command acts for a person."""
+    words = [f"--as={person}"] if person.startswith("-") else ["--as", person]
+    return escape(shlex.join(words))
 
 
 def question_text(question: WaitStarted) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from twelvefold.admin.usage import last_days, read_usage
 from twelvefold.cli.command import DONE, CommandContext, command
-from twelvefold.cli.output import print_json, print_table
+from twelvefold.cli.output import print_json, print_list
 from twelvefold.core import UsageFilter, UsageGroup, UsageSum
 
 DAY_S = 86_400
@@ -35,7 +35,8 @@ async def usage(
             print_json(_json(one, groups))
     else:
         heads = (*(group.upper() for group in groups), *HEADS)
-        print_table(heads, (_cells(one, groups) for one in sums))
+        rows = (_cells(one, groups) for one in sums)
+        print_list(heads, rows, empty="no runs found that ended on these days")
     return DONE
 
 

@@ -14,7 +14,6 @@ from twelvefold.core.ids import RunId
 Window = Literal["day", "month"]
 WINDOWS: tuple[Window, ...] = ("day", "month")
 Policy = Literal["refuse", "wait"]
-POLICIES: tuple[Policy, ...] = ("refuse", "wait")
 DAY_US = 86_400_000_000
 _KINDS = ("principal", "key", "workflow")
 _ID_CHARS = 24
