@@ -97,9 +97,10 @@ class InputRefused(RequestError):
 class InsufficientQuota(RequestError):
     """A budget has no room for the next model call.
 
-    It renews at `renews_us`, in microseconds since 1970, which is in `renews_in_s`. `waits`: the
-    run waits until then; else it fails. `is_reserved`: it has room again if the calls in progress
-    cost less than they may. `budget` is the budget as it was read.
+    It renews at `renews_us`, in microseconds since 1970, which is in `renews_in_s`; None: it is too
+    small for the call even then. `waits`: the run waits until it renews; else it fails.
+    `is_reserved`: it has room again if the calls in progress cost less than they may. `budget` is
+    the budget as it was read.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class InsufficientQuota(RequestError):
         message: str,
         *,
         renews_us: int = 0,
-        renews_in_s: float = 0.0,
+        renews_in_s: float | None = None,
         waits: bool = False,
         is_reserved: bool = False,
         budget: "Budget | None" = None,

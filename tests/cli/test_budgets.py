@@ -49,6 +49,7 @@ def test_a_long_list_of_budgets_is_cut_with_a_hint(tw: Twelvefold) -> None:
     [
         (["ann", "--tokens", "5"], "'ann' is no scope"),
         (["all"], "the budget has no limit; give tokens, USD, or both"),
+        (["workflow:shpo", "--tokens", "5"], "no workflow 'shpo'; there are shop"),
         (["all", "--tokens", "many"], "use a number of tokens"),
         (["all", "--usd", "-1"], "argument --usd"),
         (["all", "--tokens", "9" * 16], "a limit of the budget is out of range"),

@@ -101,12 +101,27 @@ def budget_error(budget: Budget, least: Amount, used: Used, now_us: int) -> Insu
     if is_reserved:
         problem = "has no room while model calls in progress reserve the rest of it"
     if is_too_small:
-        problem = f"is too small: a model call of this run may take {least.tokens} tokens"
+        problem = (
+            f"is too small: {_shortage(budget, least)}; raise it with `twelvefold budgets set`"
+        )
     return InsufficientQuota(
         f"the {budget.window} budget of {budget.scope} {problem}",
         renews_us=renews_us,
-        renews_in_s=(renews_us - now_us) / 1_000_000,
+        renews_in_s=None if is_too_small else (renews_us - now_us) / 1_000_000,
         waits=budget.policy == "wait" and not is_too_small,
         is_reserved=is_reserved,
         budget=budget,
     )
+
+
+def _shortage(budget: Budget, least: Amount) -> str:
+    """Return the limit that a call exceeds, and what the call may take of it."""
+    if budget.tokens is not None and least.tokens > budget.tokens:
+        has, needs = f"{budget.tokens} tokens", f"{least.tokens}"
+    else:
+        has, needs = _usd(budget.micro_usd or 0), _usd(least.micro_usd)
+    return f"it has {has}, and a model call of this run may take {needs}"
+
+
+def _usd(micro_usd: int) -> str:
+    return f"${micro_usd / 1_000_000:.6f}"

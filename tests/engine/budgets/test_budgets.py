@@ -1,6 +1,7 @@
 """Model calls under budgets: reserved, settled, refused, and runs that wait for a budget."""
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -202,6 +203,31 @@ async def test_a_request_over_budget_is_refused_before_its_run_is_written(stage:
     assert stage.requests == []
 
 
+async def test_the_error_of_a_budget_that_is_too_small_has_both_amounts(stage: Stage) -> None:
+    await set_budget(stage, of_ann(500))
+
+    with pytest.raises(InsufficientQuota) as caught:
+        await drive_new(stage.process())
+
+    problem = (
+        r"it has 500 tokens, and a model call of this run may take \d+; raise it with `twelvefold"
+    )
+    assert re.search(problem, str(caught.value))
+    assert caught.value.renews_in_s is None
+
+
+async def test_the_error_of_a_budget_in_usd_that_is_too_small_has_both_amounts(
+    stage: Stage,
+) -> None:
+    await set_budget(stage, Budget(ANN, "day", tokens=50_000, micro_usd=5))
+
+    with pytest.raises(InsufficientQuota) as caught:
+        await drive_new(with_price(stage.process(), default=PRICE))
+
+    problem = r"it has \$0\.000005, and a model call of this run may take \$0\.\d{6}; raise"
+    assert re.search(problem, str(caught.value))
+
+
 async def test_the_error_of_a_budget_that_is_used_up_says_when_it_renews(stage: Stage) -> None:
     budget = await set_budget(stage, of_ann(await first_call(stage)))
     await spend_for_another(stage, budget, budget.tokens or 0)
@@ -381,7 +407,7 @@ async def test_no_run_waits_for_a_budget_that_is_too_small_for_it(stage: Stage) 
     outcome = await drive_new(stage.process())
 
     assert outcome.status == "failed"
-    assert "is too small: a model call of this run may take" in outcome.error
+    assert "is too small: it has 300 tokens, and a model call of this run may take" in outcome.error
 
 
 # --- USD ----------------------------------------------------------------------------------------

@@ -93,6 +93,35 @@ async def test_a_budget_without_a_sensible_limit_is_refused(
         await set_budget(stage.process(), budget)
 
 
+async def test_a_budget_of_a_workflow_needs_one_that_the_release_has(stage: Stage) -> None:
+    services = stage.process()
+    misspelled = Budget(BudgetScope(principal="bob", workflow="shpo"), "day", 5)
+
+    with pytest.raises(RequestError, match="no workflow 'shpo'; there are shop"):
+        await set_budget(services, misspelled)
+
+    assert await list_budgets(services, limit=9) == ([], False)
+
+
+async def test_a_budget_of_a_workflow_that_only_others_start_is_set(stage: Stage) -> None:
+    services = replace(stage.process(), internal=frozenset({"shop"}))
+    budget = Budget(BudgetScope(workflow="shop"), "day", 5)
+
+    await set_budget(services, budget)
+
+    listed, _ = await list_budgets(services, limit=9)
+    assert [one.budget for one in listed] == [budget]
+
+
+async def test_a_budget_of_a_workflow_that_was_removed_is_removed(stage: Stage) -> None:
+    services, scope = stage.process(), BudgetScope(workflow="gone")
+    await services.store.set_budget(Budget(scope, "day", 5))
+
+    await remove_budgets(services, scope, ["day"])
+
+    assert await list_budgets(services, limit=9) == ([], False)
+
+
 async def test_a_budget_in_usd_needs_the_prices_of_what_it_covers(stage: Stage) -> None:
     chain = replace(SHOP, model=Fallback("one", "two"), models=("three",))
     services = stage.process(workflow=chain)
@@ -102,4 +131,12 @@ async def test_a_budget_in_usd_needs_the_prices_of_what_it_covers(stage: Stage) 
         await set_budget(with_price(services, one=PRICE, two=PRICE), budget)
 
     await set_budget(with_price(services, one=PRICE, two=PRICE, three=PRICE), budget)
-    await set_budget(services, replace(budget, scope=BudgetScope(workflow="other")))
+
+
+async def test_a_budget_in_usd_needs_no_price_of_what_it_does_not_cover(stage: Stage) -> None:
+    services = stage.process()
+    other = replace(SHOP, name="other", model="homegrown")
+    services = replace(services, workflows={**services.workflows, "other": other})
+    budget = Budget(BudgetScope(workflow="shop"), "day", micro_usd=5)
+
+    await set_budget(with_price(services, default=PRICE), budget)

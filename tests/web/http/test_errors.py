@@ -20,6 +20,13 @@ def test_an_unfinished_migration_is_named_with_the_command_that_finishes_it() ->
     assert str(error) == message
 
 
+def test_a_budget_that_is_too_small_for_the_call_has_no_time_to_retry() -> None:
+    error = api_error(InsufficientQuota("too small", renews_us=5_000_000), may_repeat=True)
+
+    assert (error.status, error.code) == (429, "insufficient_quota")
+    assert error.headers == {"x-should-retry": "false"}
+
+
 def test_reserved_room_of_a_budget_is_tried_again_before_the_budget_renews() -> None:
     for is_reserved, wait_s in ((True, RESERVED_RETRY_S), (False, 5_000)):
         full = InsufficientQuota("full", renews_in_s=5_000.0, is_reserved=is_reserved)

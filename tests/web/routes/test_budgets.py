@@ -52,8 +52,29 @@ async def test_a_request_over_budget_is_a_429_before_its_run_is_written(
     error = refused.json()["error"]
     assert (error["type"], error["code"], error["param"]) == (*["insufficient_quota"] * 2, None)
     assert refused.headers["x-should-retry"] == "false"
-    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    assert "retry-after" not in refused.headers
+    assert (
+        "is too small: it has 100 tokens, and a model call of this run may take" in error["message"]
+    )
+    assert error["message"].endswith("; raise it with `twelvefold budgets set`")
     assert (await api.web.services.store.runs(limit=9), api.model.requests) == ([], [])
+
+
+async def test_the_429_of_a_budget_that_is_used_up_says_when_it_renews(api: Served) -> None:
+    budget = await set_budget(api, await room_of_a_call(api))
+    store = api.web.services.store
+    run = (await store.runs(limit=1))[0].run
+    period = budget.period((await store.budgets())[0])
+    call = Reservation(run, 99, "other", budget.id, period.began_us, Amount(budget.tokens or 0))
+    await store.reserve(budget, call)
+    await store.settle(call, call.amount)
+
+    body = {"model": "shop", "input": "hi", "max_output_tokens": CAP}
+    refused = await api.post("/responses", body)
+
+    assert refused.status_code == 429
+    assert "is used up; it renews at" in refused.json()["error"]["message"]
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
 
 
 async def test_the_official_client_gets_the_error_of_a_quota(api: Served) -> None:

@@ -26,9 +26,11 @@ class BudgetState:
 async def set_budget(services: Services, budget: Budget) -> None:
     """Add a budget, or replace that of the same scope and window.
 
-    Raises RequestError for a budget without a limit, or with one out of range, and PriceUnknown for
-    one in USD that covers a model of this process without a price.
+    Raises RequestError for a workflow that this release does not have, and for a budget without a
+    limit or with one out of range; PriceUnknown for one in USD that covers a model of this process
+    without a price.
     """
+    _check_workflow(services, budget.scope.workflow)
     limits = [limit for limit in (budget.tokens, budget.micro_usd) if limit is not None]
     if not limits:
         raise RequestError("the budget has no limit; give tokens, USD, or both")
@@ -37,6 +39,11 @@ async def set_budget(services: Services, budget: Budget) -> None:
     if budget.micro_usd is not None:
         await asyncio.to_thread(_check_prices, services, budget)
     await services.retry(lambda: services.store.set_budget(budget))
+
+
+def _check_workflow(services: Services, name: str) -> None:
+    if name and name not in services.workflows:
+        raise RequestError(f"no workflow {name!r}; there are {', '.join(services.workflows)}")
 
 
 def _check_prices(services: Services, budget: Budget) -> None:

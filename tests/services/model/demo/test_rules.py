@@ -354,6 +354,17 @@ NOTES = [
     },
     {"name": "send", "description": "Send a letter.", "parameters": text_of_schema("to", "text")},
 ]
+WEATHER = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather in a city.",
+    "parameters": {"type": "object", "properties": {"location": {"type": "string"}}},
+}
+REFUND = {
+    "name": "refund",
+    "description": "Refund an order.",
+    "parameters": text_of_schema("number", "cents", kind="integer"),
+}
 
 
 def other(*items: Item) -> Item:
@@ -372,6 +383,9 @@ def other(*items: Item) -> Item:
         ("write", "add_note", {"text": "write"}),
         ("show my notes", "list_notes", {}),
         ("roll a die with 6 sides", "roll", {"sides": 6, "label": None}),
+        ("roll a die with 6.5 sides", "roll", {"sides": 6, "label": None}),
+        (f"roll {'9' * 400} sides", "roll", {"sides": int("9" * 400), "label": None}),
+        ('send "Ann" a letter: "It rains."', "send", {"to": "Ann", "text": "It rains."}),
     ],
 )
 def test_the_tool_named_by_the_words_is_called(
@@ -388,6 +402,33 @@ def test_a_message_without_a_matching_rule_is_reported(text: str) -> None:
 
     assert answer.startswith(NOTICE)
     assert "There are: add_note, list_notes, roll, send." in answer
+
+
+def test_numbers_are_filled_in_in_the_order_of_the_parameters() -> None:
+    (item,) = reply({"input": "Refund 1 700", "tools": [REFUND]})
+
+    assert (item["name"], json.loads(item["arguments"])) == ("refund", {"number": 1, "cents": 700})
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "missing"),
+    [
+        ("Refund 1", REFUND, "cents of refund"),
+        ("Refund it", REFUND, "number and cents of refund"),
+        ('send "Ann" a letter', NOTES[3], "text of send"),
+        (
+            "get weather",
+            {**WEATHER, "parameters": text_of_schema("at", kind="array")},
+            "at of get_",
+        ),
+    ],
+)
+def test_parameters_without_a_value_in_the_text_are_named(
+    text: str, tool: dict[str, Any], missing: str
+) -> None:
+    (item,) = reply({"input": text, "tools": [tool]})
+
+    assert f"My rules find no value for {missing}" in text_of(item["content"])
 
 
 def test_the_result_of_another_tool_is_shown() -> None:
@@ -407,12 +448,6 @@ def test_a_request_without_tools_has_an_answer() -> None:
 # A caller's own tools
 
 
-WEATHER = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "The weather in a city.",
-    "parameters": {"type": "object", "properties": {"location": {"type": "string"}}},
-}
 FORM = {
     "type": "function",
     "name": "fill_in",

@@ -100,7 +100,9 @@ def _required_call(conversation: Conversation, choice: object) -> Call | None:
         names, key=lambda name: (score_tool(text, tools[name]), name not in _ENROLMENT_TOOLS)
     )
     arguments = fill_arguments(text, tools[name])
-    return Call(name, placeholder_arguments(text, tools[name]) if arguments is None else arguments)
+    if arguments.missing:
+        return Call(name, placeholder_arguments(text, tools[name]))
+    return Call(name, arguments.values)
 
 
 def _call_of_other_tool(conversation: Conversation) -> Call | None:
@@ -115,4 +117,4 @@ def _call_of_other_tool(conversation: Conversation) -> Call | None:
     if score < MIN_SCORE_IF_NAMED:
         return None
     arguments = fill_arguments(conversation.user_text, conversation.tools[name])
-    return None if arguments is None else Call(name, arguments)
+    return None if arguments.missing else Call(name, arguments.values)

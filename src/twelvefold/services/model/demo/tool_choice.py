@@ -1,8 +1,11 @@
 """Chooses a call among unknown tools: the tool whose name and description match the words best."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
 from typing import Any
+
+from msgspec import Struct
 
 from twelvefold.services.model.demo.conversation import Call, CallResult, Conversation
 
@@ -14,6 +17,8 @@ _STOP_WORDS = {
     *("please", "that", "the", "then", "to", "with", "would", "you"),
 }
 _QUESTION = re.compile(r"\b(show|list|what|which|see|read|all|my|how many)\b|\?")
+_QUOTED = re.compile(r"[\"\u201c]([^\"\u201d]+)[\"\u201d]")
+_MISSING = object()
 _GREETING = re.compile(
     r"\W*(hi|hello|hey|howdy|greetings|good (morning|afternoon|evening|day))\b"
     r"(\W+(there|again|all|everyone|everybody|you|demo|model|bot|assistant|friend))*"
@@ -37,21 +42,31 @@ def choose_call(conversation: Conversation) -> Call | str:
     matching = [call for call in ranked_calls if call is not None]
     if matching and not hello:
         return max(matching, key=lambda ranked: ranked[0])[1]
-    return (
-        f"{hello}My rules do not know this workflow; I call a tool if your words name it. "
-        f"There are: {', '.join(conversation.tools)}."
-    )
+    problem = "My rules do not know this workflow; I call a tool if your words name it."
+    if not hello and (incomplete := _incomplete_call(conversation)):
+        problem = incomplete
+    return f"{hello}{problem} There are: {', '.join(conversation.tools)}."
+
+
+def _incomplete_call(conversation: Conversation) -> str:
+    """Return what the call of the tool that the words name lacks, "" if they name none."""
+    text, tools = conversation.user_text, conversation.tools
+    name = max(tools, key=lambda name: score_tool(text, tools[name]))
+    if score_tool(text, tools[name]) < MIN_SCORE_IF_NAMED:
+        return ""
+    missing = " and ".join(fill_arguments(text, tools[name]).missing)
+    return f"My rules find no value for {missing} of {name} in your words."
 
 
 def _ranked_call(conversation: Conversation, name: str) -> tuple[tuple[int, bool], Call] | None:
     """Return a call with its rank. A question prefers a tool without arguments."""
     text, tool = conversation.user_text, conversation.tools[name]
     score, arguments = score_tool(text, tool), fill_arguments(text, tool)
-    if not score or arguments is None:
+    if not score or arguments.missing:
         return None
     is_question = _QUESTION.search(text.lower()) is not None
-    has_arguments = any(value is not None for value in arguments.values())
-    return (score, is_question != has_arguments), Call(name, arguments)
+    has_arguments = any(value is not None for value in arguments.values.values())
+    return (score, is_question != has_arguments), Call(name, arguments.values)
 
 
 def describe_result(result: CallResult) -> str:
@@ -85,27 +100,34 @@ def _words(text: str) -> list[str]:
     return [word.removesuffix("s") for word in words if word not in _STOP_WORDS]
 
 
-def fill_arguments(user_text: str, tool: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return arguments from the text; None if the tool needs more than one text and one number."""
+class Arguments(Struct, frozen=True):
+    """Arguments from the user's text. `missing` are the parameters that it has no value for."""
+
+    values: Mapping[str, Any]
+    missing: tuple[str, ...]
+
+
+def fill_arguments(user_text: str, tool: Mapping[str, Any]) -> Arguments:
+    """Return arguments from the text: numbers, and texts, in the order of the parameters.
+
+    A parameter that may be null is null. Several texts have to be quoted.
+    """
     properties = (tool.get("parameters") or {}).get("properties") or {}
     kinds = {name: _kind(schema) for name, schema in properties.items()}
-    required = sorted(kind for kind in kinds.values() if kind != "null")
-    number = re.search(r"-?\d+(\.\d+)?", user_text)
-    if required not in (
-        [],
-        ["string"],
-        ["number"],
-        ["integer"],
-        ["number", "string"],
-        ["integer", "string"],
-    ):
-        return None
-    if number is None and {"number", "integer"} & set(required):
-        return None
-    values: dict[str, Any] = {"null": None, "string": _text(user_text, tool)}
-    if number:
-        values |= {"number": float(number[0]), "integer": int(float(number[0]))}
-    return {name: values[kind] for name, kind in kinds.items()}
+    numbers = iter(re.findall(r"-?\d+(?:\.\d+)?", user_text))
+    sources: dict[str, Iterator[Any]] = {
+        "null": repeat(None),
+        "string": iter(_texts(user_text, tool, list(kinds.values()).count("string"))),
+        "number": map(float, numbers),
+        "integer": (int(number.partition(".")[0]) for number in numbers),
+    }
+    found = {name: next(sources.get(kind, iter(())), _MISSING) for name, kind in kinds.items()}
+    values = {name: value for name, value in found.items() if value is not _MISSING}
+    return Arguments(values, tuple(name for name in found if name not in values))
+
+
+def _texts(user_text: str, tool: Mapping[str, Any], count: int) -> list[str]:
+    return _QUOTED.findall(user_text) if count > 1 else [_text(user_text, tool)]
 
 
 def placeholder_arguments(user_text: str, tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +152,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 def _text(user_text: str, tool: Mapping[str, Any]) -> str:
     """Return the text argument: quoted, after a colon, or the words that do not name the tool."""
-    if quoted := re.search(r"[\"\u201c]([^\"\u201d]+)[\"\u201d]", user_text):
+    if quoted := _QUOTED.search(user_text):
         return quoted[1]
     if after_colon := user_text.partition(":")[2].strip():
         return after_colon
