@@ -14,15 +14,16 @@ from dataclasses import fields, is_dataclass
 from functools import cache, cached_property, partial
 from importlib import import_module
 from itertools import pairwise
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Unpack, get_args, get_origin
 
 import twelvefold
 from tools.markdown import code, fence, page, table
 from twelvefold import testing
 
 INDEX = """\
-The public names, for authors of workflows and of programs that run them. Everything else may change
-with any release. Each page has an example that runs; `examples.shopping` is `examples/shopping.py`.
+The public names, for authors of workflows and of programs that run them. The exceptions are public,
+too: they are in the module `twelvefold.errors`, and [Errors](../errors.md) lists them. Everything
+else may change with any release. Each page has an example that runs; `examples.shopping` is `examples/shopping.py`.
 """
 DIRECTORY = "python"
 LINE = 88
@@ -203,6 +204,8 @@ def plain(parameter: inspect.Parameter) -> inspect.Parameter:
     kind = parameter.annotation
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
+    if get_origin(kind) is Unpack:
+        kind = f"Unpack[{get_args(kind)[0].__name__}]"  # its repr is `*` and the class
     return parameter.replace(annotation=as_text(kind))
 
 

@@ -69,3 +69,23 @@ def test_other_shells_have_a_script_with_every_command(tmp_path: Path, shell: st
 
 def test_an_unknown_shell_is_bad_usage(tmp_path: Path) -> None:
     assert child(tmp_path, "completion", "powershell").status == 2
+
+
+@pytest.mark.parametrize(
+    ("shell", "path"),
+    [
+        ("bash", "~/.local/share/bash-completion/completions/twelvefold"),
+        ("zsh", '"${fpath[1]}/_twelvefold"'),
+        ("fish", "~/.config/fish/completions/twelvefold.fish"),
+    ],
+)
+def test_a_script_says_where_to_put_it_as_the_help_does(
+    tmp_path: Path, shell: str, path: str
+) -> None:
+    printed = child(tmp_path, "completion", shell).out
+    comments = [line for line in printed.splitlines() if line.startswith("# ")]
+
+    install = f"  twelvefold completion {shell} >{path}"
+    assert "# Usage:" not in comments
+    assert comments[1:3] == ["# Install it with:", f"# {install}"]
+    assert install in child(tmp_path, "completion", "--help").out.splitlines()

@@ -10,8 +10,10 @@ import pytest
 
 from tests.cli.conftest import Twelvefold, child, child_environ
 from twelvefold import __version__
+from twelvefold.cli import help_texts
 from twelvefold.cli.command import BAD_USAGE, DONE, FAILED, INTERRUPTED, TRY_AGAIN, describe_error
 from twelvefold.cli.main import CLOSED_PIPE
+from twelvefold.config import list_variables
 from twelvefold.errors import (
     Conflict,
     LeaseLost,
@@ -229,3 +231,11 @@ def test_a_terminal_without_utf8_gets_replacement_characters(here: Path) -> None
 
     assert (done.status, done.err) == (0, "")
     assert "resp_?, or conv_? for the last run of a conversation" in done.out
+
+
+def test_no_help_names_a_file_that_an_installed_package_lacks() -> None:
+    texts = [text for text in vars(help_texts).values() if isinstance(text, str)]
+    texts += [variable.meaning for variable in list_variables()]
+
+    assert len(texts) > 50
+    assert [text for text in texts if re.search(r"\bdocs/|\.md\b", text)] == []

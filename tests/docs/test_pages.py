@@ -138,6 +138,29 @@ def test_the_reference_is_up_to_date(name: str) -> None:
     assert (REFERENCE / name).read_text() == PAGES[name](), "run `make reference`"
 
 
+def test_the_signatures_of_the_python_reference_are_python() -> None:
+    signatures = [
+        block.text
+        for name in PAGES
+        if name.startswith("python/")
+        for block in blocks(REFERENCE / name)
+        if block.language == "text"
+    ]
+
+    assert len(signatures) > 50
+    assert [text for text in signatures if not is_signature(text)] == []
+
+
+def is_signature(text: str) -> bool:
+    """Return whether a name with `class`, `await` and the like has parameters of Python."""
+    _, bracket, parameters = text.strip().partition("(")
+    try:
+        ast.parse(f"def name{bracket}{parameters}: ...")
+    except SyntaxError:
+        return False
+    return True
+
+
 def test_the_reference_has_no_page_of_a_name_that_is_gone() -> None:
     written = {str(page.relative_to(REFERENCE)) for page in REFERENCE.glob("python/**/*.md")}
 

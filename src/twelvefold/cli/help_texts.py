@@ -97,7 +97,8 @@ a run waits for it. The first delivery counts; exit status 1: the event was sent
   twelvefold signal payment:123 '{"amount": 12}' --workflow shop --principal ann
 """
 BUDGETS_EPILOG = """\
-A budget bounds what model calls spend in a day or a month. See docs/howto/budgets.md.
+A budget bounds what model calls spend in a day or a month. When it is used up, new
+requests are refused and runs in progress fail; with --over wait, runs wait until it renews.
 
 examples:
   twelvefold budgets set all --usd 50                       all runs, $50 a day

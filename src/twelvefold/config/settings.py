@@ -125,7 +125,7 @@ class Settings:
     models: Annotated[
         tuple[NamedModel, ...],
         named_models,
-        "more models for workflows, a JSON object of names: see docs/howto/models.md",
+        'more models for workflows, a JSON object, as in {"fast": {"model": "gpt-5-mini"}}',
         SECRET,
     ] = ()
     model_timeout_s: Annotated[

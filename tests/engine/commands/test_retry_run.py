@@ -42,7 +42,7 @@ async def test_a_run_that_is_not_over_or_completed_or_not_the_last_is_refused(
     with pytest.raises(Conflict, match="is not over"):
         await retry_run(services, held.run)
     await drive(services, held, NullListener())
-    with pytest.raises(TooLate, match="has completed"):
+    with pytest.raises(TooLate, match="has completed, so there is nothing to retry"):
         await retry_run(services, held.run)
     later = await start(services, thread=held.run.thread)
     await cancel(services, later.run)

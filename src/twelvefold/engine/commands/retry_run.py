@@ -43,6 +43,6 @@ def _check_status(record: RunRecord) -> None:
     if record.status not in OVER:
         raise Conflict(f"run {record.run} is not over")
     if record.status == "completed":
-        raise TooLate(f"run {record.run} has completed, so that there is nothing to retry")
+        raise TooLate(f"run {record.run} has completed, so there is nothing to retry")
     if record.last_position is not None:
         raise TooLate(f"run {record.run} is not the last one of its conversation; fork it")
