@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pydantic
@@ -287,9 +288,21 @@ def test_the_schema_that_the_official_client_sends_is_that_of_the_workflow(kind:
 
 
 async def test_the_demo_model_satisfies_the_type(serve: Serve) -> None:
-    api = await serve(workflow=TYPED, model=open_demo())
+    api = await serve(workflow=replace(TYPED, tools=()), model=open_demo())
 
     parsed = await api.sdk.responses.parse(model="shop", input="a table", text_format=Booking)
 
     assert isinstance(parsed.output_parsed, Booking)
     assert len(parsed.output) == 1
+
+
+async def test_the_demo_model_refuses_if_the_words_match_no_tool(serve: Serve) -> None:
+    api = await serve(workflow=TYPED, model=open_demo())
+
+    response = await api.ask("a table")
+
+    check_response(response)
+    [message] = response["output"]
+    [part] = message["content"]
+    assert (response["status"], part["type"]) == ("completed", "refusal")
+    assert "I call a tool if your words name it. There are: buy, refund." in part["refusal"]

@@ -231,6 +231,20 @@ async def test_the_demo_model_answers_in_the_format_that_a_request_has() -> None
     Person.model_validate_json(text_of(demo_reply.items[0]["content"]))
 
 
+@pytest.mark.parametrize("form", [SCHEMA, {"type": "json_object"}])
+@pytest.mark.parametrize("text", ["hello", "What is the weather?"])
+def test_words_that_match_no_tool_are_refused_in_place_of_invented_values(
+    form: Item, text: str
+) -> None:
+    note = {"name": "add_note", "description": "Write a note.", "parameters": {}}
+
+    (item,) = reply({"input": text, "text": {"format": form}, "tools": [note]})
+
+    assert [part["type"] for part in item["content"]] == ["refusal"]
+    assert "There are: add_note." in item["content"][0]["refusal"]
+    assert NOTICE not in item["content"][0]["refusal"]
+
+
 async def test_a_tool_is_called_before_the_answer_has_its_format() -> None:
     request = ModelRequest(
         "", (user("enrol in CS-101"),), model_request().tools, {"text": {"format": SCHEMA}}

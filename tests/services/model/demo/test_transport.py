@@ -8,6 +8,7 @@ from tests.services.model.mock_server import MockServer, streams
 from twelvefold.core.events import Item
 from twelvefold.services.model import open_model
 from twelvefold.services.model.demo import open_demo, response_events
+from twelvefold.services.model.items import message
 from twelvefold.services.model.scripted import calls, says
 
 BOTH = says("Let me see what there is.\n\n  Two spaces. ") + calls(("enrol", {"course": "CS 101"}))
@@ -49,6 +50,30 @@ async def test_a_call_gets_an_id_that_depends_on_the_request_alone() -> None:
     ]
 
     assert first == again != other
+
+
+async def test_a_refusal_is_streamed_too() -> None:
+    listener, refusal = RecordingListener(), [message("", refusal="I cannot do that.")]
+
+    reply = await open_demo(lambda _: refusal).reply(model_request(), listener)
+
+    assert reply.items == tuple(refusal)
+    assert (len(listener.deltas), listener.text_now) == (4, "I cannot do that.")
+
+
+async def test_openais_client_reads_a_refusal(server: MockServer) -> None:
+    server.will(streams(response_events([message("", refusal="I cannot do that.")], b"{}")))
+    async with (
+        AsyncOpenAI(
+            api_key="any", base_url=server.url, max_retries=0, _strict_response_validation=True
+        ) as client,
+        client.responses.stream(model="demo", input="hello") as events,
+    ):
+        response = await events.get_final_response()
+
+    [item] = response.output
+    assert item.type == "message"
+    assert [part.type for part in item.content] == ["refusal"]
 
 
 @pytest.mark.parametrize("items", [says("Hello, you there."), says(""), BOTH])

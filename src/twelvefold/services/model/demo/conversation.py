@@ -55,6 +55,12 @@ class Call(Struct, frozen=True):
     arguments: Mapping[str, Any]
 
 
+class NoMatch(Struct, frozen=True):
+    """The text of a reply that calls no tool, because the words match none."""
+
+    text: str
+
+
 def parse_conversation(body: Mapping[str, Any]) -> Conversation:
     """Parse the body of a request to the Responses API."""
     items = _items(body)
@@ -112,8 +118,10 @@ def rows_of(result: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def build_items(body: Mapping[str, Any], answer: Call | str) -> list[Item]:
+def build_items(body: Mapping[str, Any], answer: Call | NoMatch | str) -> list[Item]:
     """Return the answer as output items. The call id depends on the conversation only."""
+    if isinstance(answer, NoMatch):
+        return [message("", refusal=answer.text)]
     if isinstance(answer, str):
         return [message(answer)]
     conversation = json.dumps(_items(body), sort_keys=True)

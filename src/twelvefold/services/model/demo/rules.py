@@ -13,6 +13,7 @@ from twelvefold.core import Item
 from twelvefold.services.model.demo.conversation import (
     Call,
     Conversation,
+    NoMatch,
     build_items,
     parse_conversation,
 )
@@ -55,15 +56,24 @@ def reply(body: Mapping[str, Any]) -> list[Item]:
     answer = _required_call(conversation, body.get("tool_choice")) or _choose_reply(conversation)
     if isinstance(answer, Call) and answer.tool not in conversation.tools:
         answer = f"I would call {answer.tool} now, but it is not on offer."
-    if isinstance(answer, str):
-        answer = _format_text(body, conversation, answer)
+    if not isinstance(answer, Call):
+        answer = _format_answer(body, conversation, answer)
     return build_items(body, answer)
 
 
-def _format_text(body: Mapping[str, Any], conversation: Conversation, answer: str) -> str:
-    """Return the answer as JSON if the request requires that, otherwise as text."""
+def _format_answer(
+    body: Mapping[str, Any], conversation: Conversation, answer: NoMatch | str
+) -> NoMatch | str:
+    """Return the answer as JSON if the request requires that, otherwise as text.
+
+    Without a match it stays a refusal in place of JSON: invented values would look like a result.
+    """
     options = body.get("text")
     form = options.get("format") if isinstance(options, dict) else None
+    if isinstance(answer, NoMatch):
+        if isinstance(form, dict) and form.get("type") in ("json_schema", "json_object"):
+            return answer
+        answer = answer.text
     match form:
         case {"type": "json_schema", "schema": schema}:
             value = generate_value(schema, answer=answer, user_text=conversation.user_text)
@@ -74,7 +84,7 @@ def _format_text(body: Mapping[str, Any], conversation: Conversation, answer: st
             return answer if conversation.model_text else NOTICE + answer
 
 
-def _choose_reply(conversation: Conversation) -> Call | str:
+def _choose_reply(conversation: Conversation) -> Call | NoMatch | str:
     if conversation.attachments and not conversation.new_results:
         has_image = "input_image" in conversation.attachments
         return NO_IMAGE_SUPPORT if has_image else NO_FILE_SUPPORT

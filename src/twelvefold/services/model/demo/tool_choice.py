@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from twelvefold.services.model.demo.conversation import Call, CallResult, Conversation
+from twelvefold.services.model.demo.conversation import Call, CallResult, Conversation, NoMatch
 
 MIN_SCORE_IF_NAMED = 3
 """The lowest score of a tool whose name contains a word of the user's message."""
@@ -31,7 +31,7 @@ def is_greeting(user_text: str) -> bool:
     return _GREETING.fullmatch(user_text.lower()) is not None
 
 
-def choose_call(conversation: Conversation) -> Call | str:
+def choose_call(conversation: Conversation) -> Call | NoMatch | str:
     """Return one call of the best matching tool, or the result of that call as text."""
     if conversation.new_results:
         return describe_result(conversation.new_results[-1])
@@ -45,7 +45,7 @@ def choose_call(conversation: Conversation) -> Call | str:
     problem = "My rules do not know this workflow; I call a tool if your words name it."
     if not hello and (incomplete := _incomplete_call(conversation)):
         problem = incomplete
-    return f"{hello}{problem} There are: {', '.join(conversation.tools)}."
+    return NoMatch(f"{hello}{problem} There are: {', '.join(conversation.tools)}.")
 
 
 def _incomplete_call(conversation: Conversation) -> str:

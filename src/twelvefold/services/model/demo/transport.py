@@ -96,10 +96,14 @@ def response_events(items: Sequence[Item], body: bytes) -> Iterator[bytes]:
 
 def _output_item(item: Item, key: str) -> Item:
     if item["type"] == "message":
-        content = [{"annotations": [], "logprobs": [], **part} for part in item["content"]]
+        content = [_output_part(part) for part in item["content"]]
         return {"id": f"msg_{key}", "status": "completed", **item, "content": content}
     call_id = item.get("call_id") or f"call_{key}"
     return {"id": f"fc_{key}", "status": "completed", **item, "call_id": call_id}
+
+
+def _output_part(part: Item) -> Item:
+    return part if part["type"] == "refusal" else {"annotations": [], "logprobs": [], **part}
 
 
 def _item_events(index: int, item: Item) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -109,7 +113,8 @@ def _item_events(index: int, item: Item) -> Iterator[tuple[str, dict[str, Any]]]
     yield "response.output_item.added", {"output_index": index, "item": begun}
     if item["type"] == "message":
         for part_index, part in enumerate(item["content"]):
-            yield from _text_events(part, {**where, "content_index": part_index})
+            events = _refusal_events if part["type"] == "refusal" else _text_events
+            yield from events(part, {**where, "content_index": part_index})
     else:
         for piece in _pieces(item["arguments"]):
             yield "response.function_call_arguments.delta", {**where, "delta": piece}
@@ -123,6 +128,14 @@ def _text_events(part: Item, where: dict[str, Any]) -> Iterator[tuple[str, dict[
     for piece in _pieces(part["text"]):
         yield "response.output_text.delta", {**where, "delta": piece, "logprobs": []}
     yield "response.output_text.done", {**where, "text": part["text"], "logprobs": []}
+    yield "response.content_part.done", {**where, "part": part}
+
+
+def _refusal_events(part: Item, where: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "response.content_part.added", {**where, "part": {**part, "refusal": ""}}
+    for piece in _pieces(part["refusal"]):
+        yield "response.refusal.delta", {**where, "delta": piece}
+    yield "response.refusal.done", {**where, "refusal": part["refusal"]}
     yield "response.content_part.done", {**where, "part": part}
 
 
