@@ -90,17 +90,6 @@ async def test_a_chat_completion_has_the_model_that_the_caller_chose(choice: Ser
     assert len(careful.requests) == 1
 
 
-async def test_the_exact_name_of_a_workflow_wins(serve: Serve) -> None:
-    named = replace(SHOP, name="shop/fast")
-    api = await serve(workflow=CHOICE, models={"fast": Rules()})
-    api.web.services.workflows["shop/fast"] = named  # type: ignore[index]  # a dict in truth
-
-    response = await api.ask("Hi", model="shop/fast")
-
-    assert response["status"] == "completed"
-    assert len(api.model.requests) == 1
-
-
 async def test_a_fallback_counts_in_the_usage_and_is_shown_in_the_journal(serve: Serve) -> None:
     broken, careful = Rules(), Rules()
     broken.fault = ModelUnavailable("it is down")
