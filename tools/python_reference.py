@@ -23,7 +23,8 @@ from twelvefold import testing
 INDEX = """\
 The public names, for authors of workflows and of programs that run them. The exceptions are public,
 too: they are in the module `twelvefold.errors`, and [Errors](../errors.md) lists them. Everything
-else may change with any release. Each page has an example that runs; `examples.shopping` is `examples/shopping.py`.
+else may change with any release. Each page has an example that runs; `examples.shopping` is
+`examples/shopping.py`.
 """
 DIRECTORY = "python"
 LINE = 88
