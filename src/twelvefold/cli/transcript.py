@@ -136,6 +136,7 @@ class Transcript:
         if arguments is not None:
             # A person who decides must see all arguments.
             needs_decision = isinstance(event, ApprovalAsked | OutcomeUnknown)
+            arguments = (isinstance(event, ApprovalAsked) and event.arguments) or arguments
             text = arguments_text(arguments) if needs_decision else abbreviate(arguments)
             self._write(f"→ {escape(event.tool)} {text}\n", "tool")
         match event:
@@ -248,4 +249,4 @@ def question_text(question: WaitStarted) -> str:
 
 def call_text(call: Call) -> str:
     """Return a call with all its arguments, for a person to judge."""
-    return f"{escape(call.tool)} {arguments_text(call.arguments)}"
+    return f"{escape(call.tool)} {arguments_text(call.shown_arguments)}"

@@ -193,8 +193,9 @@ class Journal:
             case ToolFailed(failure=failure, message=message, error=error):
                 details = {"failure": failure, "result": shorten_result(message, self._outputs)}
                 return details | {"error": msgspec.to_builtins(error)} if error else details
-            case ApprovalAsked(expires_us=expires_us) if expires_us:
-                return {"expires_at": expires_us / _SECOND_US}
+            case ApprovalAsked(expires_us=expires_us, arguments=arguments):
+                asked: Json = {"expires_at": expires_us / _SECOND_US} if expires_us else {}
+                return asked | ({"arguments": arguments} if arguments else {})
             case ApprovalAnswered(approved=approved, by=by, reason=reason, arguments=arguments):
                 answer = {"approved": approved, "by": by, "reason": reason, **_key(event)}
                 return answer | {"arguments_given": arguments} if arguments else answer
@@ -206,10 +207,10 @@ class Journal:
                 wait.pop("took_us", None)  # it is `took_ms` of the entry
                 return wait
             case ChildAsked():
-                asked: Json = msgspec.to_builtins(event)
-                tool, arguments = asked.pop("tool"), asked.pop("arguments", "")
-                child = {"child_run": asked.pop("run"), "child_tool": tool}
-                return asked | child | {"child_arguments": arguments}
+                below: Json = msgspec.to_builtins(event)
+                tool, arguments = below.pop("tool"), below.pop("arguments", "")
+                child = {"child_run": below.pop("run"), "child_tool": tool}
+                return below | child | {"child_arguments": arguments}
             case ChildAnswered(run=run, child_call=child_call, by=by, approved=approved):
                 answered: Json = {"child_run": run, "child_call": child_call, "by": by}
                 answered |= _key(event)
