@@ -63,3 +63,21 @@ async def test_the_journal_of_a_request_below_has_the_defaults(api: Served) -> N
     first = await api.ask("clerk rebate lamp")
 
     assert (await journal(api, first))["ChildAsked"]["child_arguments"] == SHOWN
+
+
+async def test_the_journal_has_the_arguments_of_the_person_from_the_answer_on(
+    api: Served,
+) -> None:
+    first = await api.ask("rebate lamp")
+    given = '{"item": "lamp", "cents": 650}'
+    [answer] = approval(asked(first))
+    await api.ask([answer | {"arguments": given}], previous_response_id=first["id"])
+
+    entries = await journal(api, first)
+    result = entries["ToolSucceeded"]
+    alone = await journal(api, first, after=result["position"] - 1)
+
+    assert (entries["ApprovalAsked"]["arguments"], result["arguments"]) == (SHOWN, given)
+    answered = entries["ApprovalAnswered"]
+    assert (answered["arguments"], answered["arguments_given"]) == (MODEL, given)
+    assert alone["ToolSucceeded"] == result

@@ -160,13 +160,15 @@ class Journal:
             case RunFinished(status=status, reason=reason, error=error):
                 return {"status": status, "reason": reason, "error": error}
             case event:
-                return await self._call_details(event)
+                return await self._call_details(entry, event)
 
     def _items(self, items: Sequence[Item]) -> list[Json]:
         return shown_items(items, self._files)
 
-    async def _call_details(self, event: _OF_CALL) -> Json:
-        call = await self._load_call(event.call)
+    async def _call_details(self, entry: Entry, event: _OF_CALL) -> Json:
+        call = await self._load_call(event.call, entry.position)
+        if isinstance(event, ApprovalAnswered) and event.arguments:
+            self._calls[event.call] = call | {"arguments": event.arguments}
         details = {
             "call": event.call,
             "item": tool_call_id(self._reader.head.id, event.call),
@@ -176,15 +178,27 @@ class Journal:
         }
         return details | self._result_details(event)
 
-    async def _load_call(self, id: CallId) -> Json:
-        """Return a call from its reply, which may stand before the page."""
+    async def _load_call(self, id: CallId, before: int) -> Json:
+        """Return a call from its reply, which may stand before the page.
+
+        It has the arguments with which a person has approved it before a position.
+        """
         if id not in self._calls:
             position = position_of(id)
-            reply = await self._reader.entry(position)
             self._calls = {id: {}}
-            if reply and isinstance(reply.event, ModelReplied):
-                self._calls |= dict(_calls_of(position, reply.event))
+            async with aclosing(self._reader.entries(after=position - 1, to=before - 1)) as entries:
+                async for entry in entries:
+                    self._note_call(entry)
         return self._calls[id]
+
+    def _note_call(self, entry: Entry) -> None:
+        match entry.event:
+            case ModelReplied() as reply:
+                self._calls |= dict(_calls_of(entry.position, reply))
+            case ApprovalAnswered(call=call, arguments=arguments) if arguments:
+                self._calls[call] = self._calls.get(call, {}) | {"arguments": arguments}
+            case _:
+                pass
 
     def _result_details(self, event: _OF_CALL) -> Json:
         match event:
