@@ -30,7 +30,7 @@ def test_a_call_is_approved_with_other_arguments(tw: Twelvefold, waiting: str) -
 
     assert (wrong.status, done.status) == (2, 0)
     assert '  approved by local with {"cents": 4}' in tw("runs", "show", waiting).lines
-    assert "cents: Input should be a valid integer" in wrong.err
+    assert "twelvefold: --arguments: cents: Input should be a valid integer" in wrong.err
     assert done.out.endswith("Its result: paid 4\n")
 
 
