@@ -44,9 +44,15 @@ async def buy(tx: Transaction, who: Principal, what: str) -> str:
 
 
 @tool(approval=True)
-async def pay(tx: Transaction, cents: int, note: str = "") -> str:
+async def pay(tx: Transaction, cents: int, note: str | None = None) -> str:
     """Pay."""
     return f"paid {cents}"
+
+
+@tool(approval=True)
+async def refund(tx: Transaction, number: int, cents: int = 1500) -> str:
+    """Refund an order."""
+    return f"refunded {cents} of {number}"
 
 
 @tool(effect="unsafe")
@@ -82,7 +88,7 @@ async def seed(tx, records=None):
 workflow = Workflow(
     "shop",
     "You sell things.",
-    (buy, pay, shout, brew),
+    (buy, pay, refund, shout, brew),
     schema="create table if not exists bought (who varchar(80), what varchar(80));",
     seed=seed,
 )

@@ -29,7 +29,8 @@ def test_a_call_is_approved_with_other_arguments(tw: Twelvefold, waiting: str) -
     done = tw("runs", "approve", waiting, *CALL, "--arguments", '{"cents": 4}')
 
     assert (wrong.status, done.status) == (2, 0)
-    assert "cents: Input should be a valid integer" in wrong.err
+    assert '  approved by local with {"cents": 4}' in tw("runs", "show", waiting).lines
+    assert "twelvefold: --arguments: cents: Input should be a valid integer" in wrong.err
     assert done.out.endswith("Its result: paid 4\n")
 
 

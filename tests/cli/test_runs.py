@@ -79,6 +79,24 @@ def test_a_waiting_call_is_shown_with_all_its_arguments(tw: Twelvefold) -> None:
     )
 
 
+@pytest.mark.parametrize("given", ['{"number": 1}', '{"number": 1, "cents": null}'])
+def test_a_waiting_call_is_shown_with_its_defaults(tw: Twelvefold, given: str) -> None:
+    started = tw("run", "--json", f"call refund {given}")
+    run = str(started.json["run"])
+
+    shown = tw("runs", "show", run)
+    done = tw("runs", "approve", run, "--call", "2.0")
+
+    call = 'refund {"number": 1, "cents": 1500}'
+    (waiting,) = started.json["waiting"]
+    assert waiting["arguments"] == call.removeprefix("refund ")
+    assert f"→ {call}" in shown.lines
+    assert f"waiting for approval of {call}; " in shown.err
+    assert done.out == "result: refunded 1500 of 1\n"
+    journal = [json.loads(line) for line in tw("runs", "events", run).lines]
+    assert journal[1]["body"]["items"][0]["arguments"] == given
+
+
 def test_the_id_of_a_conversation_means_its_last_run(tw: Twelvefold) -> None:
     first = tw("run", "--json", "one").json
     second = tw("run", "--json", "--thread", first["thread"], "two").json["run"]

@@ -42,8 +42,17 @@ from twelvefold.core.decide import (
     decide,
     in_doubt,
 )
-from twelvefold.core.events import Event, ModelReplied, ReplyEnd, ToolFailed, ToolSucceeded
+from twelvefold.core.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    Event,
+    ModelReplied,
+    ReplyEnd,
+    ToolFailed,
+    ToolSucceeded,
+)
 from twelvefold.core.gates import ValidCall
+from twelvefold.core.ids import CallId
 from twelvefold.core.ports import CallKey, ReadOnly, Transaction
 from twelvefold.core.thread import fold
 from twelvefold.core.tools.tool import tool
@@ -229,6 +238,34 @@ def test_a_call_with_invalid_arguments_is_rejected() -> None:
         "arguments",
         ("code: Extra inputs are not permitted",),
     )
+
+
+def test_approval_is_requested_with_the_defaults_and_the_call_stays_that_of_the_model() -> None:
+    @tool(approval=True)
+    async def repay(tx: Transaction, number: int, cents: int = 1500) -> str:
+        """Repay."""
+        return ""
+
+    workflow = Workflow("desk", "You repay.", (repay,))
+    story = asked(), called("repay", number=1, cents=None)
+    shown = '{"number": 1, "cents": 1500}'
+    thread = thread_of(*story)
+
+    decided = decide(thread, workflow, LIMITS)
+    waiting = thread_of(*story, ApprovalAsked(CallId("2.0"), "repay", arguments=shown))
+
+    assert decided == AskApproval(thread.pending[0], arguments=shown)
+    (call,) = waiting.pending
+    assert (call.arguments, call.shown_arguments) == ('{"number": 1, "cents": null}', shown)
+
+
+def test_the_arguments_of_the_person_replace_those_of_the_request() -> None:
+    story = asked(), called("refund"), ApprovalAsked(CallId("2.0"), "refund", arguments='{"a":1}')
+    given = ApprovalAnswered(CallId("2.0"), approved=True, by="bob", arguments='{"a":2}')
+
+    (call,) = thread_of(*story, given).pending
+
+    assert (call.arguments, call.shown_arguments) == ('{"a":2}', '{"a":2}')
 
 
 def test_approval_is_requested_once() -> None:

@@ -217,6 +217,23 @@ def test_approval_is_needed_as_declared_and_if_the_function_raises(
     assert needs_approval(call) is asks
 
 
+@pytest.mark.parametrize("given", [{}, {"cents": 1500}])
+def test_the_approval_function_gets_the_defaults(given: Mapping[str, Any]) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def keep(arguments: dict[str, Any]) -> bool:
+        seen.append(arguments)
+        return False
+
+    @tool(approval=keep)
+    async def refund(tx: Transaction, number: int, cents: int = 1500) -> str:
+        """Pay it back."""
+        return ""
+
+    assert not needs_approval(ValidCall(open_call("refund"), refund, {"number": 1, **given}))
+    assert seen == [{"number": 1, "cents": 1500}]
+
+
 def restricted(**options: Any) -> tuple[list[str], ValidCall | RejectedCall]:
     """Return the offered tools of a run with these options, and the validated call of `pay`."""
     thread = thread_of(asked(**options))

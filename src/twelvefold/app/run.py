@@ -52,7 +52,9 @@ class Waiting:
     - "timer": the time `until`
     - "children": the runs `runs`. Their own calls that wait for a person follow, with `run`
 
-    `run` is the run that has the call. `until` is in UTC; a question or an event times out then.
+    `arguments` are those of the model; of an approval, those with which the call will run, with the
+    defaults. `run` is the run that has the call. `until` is in UTC; a question or an event times
+    out then.
     """
 
     call: str
@@ -211,7 +213,7 @@ def _waiting(run: str, thread: Thread) -> Iterator[Waiting]:
 
 def _waiting_call(run: str, call: Call) -> Waiting:
     wait = call.wait
-    one = Waiting(call.id, call.tool, arguments_of(call.arguments), _kind_of(call), run)
+    one = Waiting(call.id, call.tool, arguments_of(call.shown_arguments), _kind_of(call), run)
     if isinstance(wait, ChildrenStarted):
         return replace(one, runs=wait.runs)
     if wait is None:

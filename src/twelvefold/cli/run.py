@@ -213,7 +213,7 @@ def _outcome_json(outcome: Outcome, waiting: Sequence[WaitingCall]) -> dict[str,
                 "run": str(run),
                 "call": call.id,
                 "tool": call.tool,
-                "arguments": call.arguments,
+                "arguments": call.shown_arguments,
                 "for": "question" if call.state == "waiting" else call.state,
             }
             for run, _, call in waiting

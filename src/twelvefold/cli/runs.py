@@ -30,6 +30,7 @@ from twelvefold.core import (
     fold,
 )
 from twelvefold.core.answers import parse_answer, question_of
+from twelvefold.core.tools.schema import BadArguments
 from twelvefold.engine import (
     Services,
     answer,
@@ -190,16 +191,21 @@ async def approve(
     services, call_id = context.services, CallId(call)
     run = await find_run(services.store, run_id)
     await _check_workflow(services, run, detach)
-    await answer(
-        services,
-        run,
-        approved=not deny,
-        by=principal,
-        reason=reason,
-        arguments=arguments,
-        call=call_id,
-        claims=not detach,
-    )
+    try:
+        await answer(
+            services,
+            run,
+            approved=not deny,
+            by=principal,
+            reason=reason,
+            arguments=arguments,
+            call=call_id,
+            claims=not detach,
+        )
+    except RequestError as error:
+        if isinstance(error.__cause__, BadArguments):
+            raise RequestError(f"--arguments: {error}") from error
+        raise
     return await _continue_run(context, run, detach=detach)
 
 

@@ -93,10 +93,9 @@ class Transcript:
                 self._write_reply(entry.position, event)
             case WaitEnded(reason=reason, by=by, key_id=key_id):
                 self._write(f"  {_end_of_wait(reason, _with_key(by, key_id))}\n", "dim")
-            case ApprovalAnswered(by=by, approved=approved, reason=reason, key_id=key_id):
-                word = "approved" if approved else "denied"
-                style: Style = "good" if approved else "bad"
-                self._write(f"  {word} by {_with_reason(_with_key(by, key_id), reason)}\n", style)
+            case ApprovalAnswered():
+                style: Style = "good" if event.approved else "bad"
+                self._write(f"  {_approval_answer(event)}\n", style)
             case ChildAsked():
                 self._write(f"  {_asked_below(event)}\n", "bold")
             case ChildAnswered(by=by, run=run, key_id=key_id):
@@ -138,6 +137,7 @@ class Transcript:
         if arguments is not None:
             # A person who decides must see all arguments.
             needs_decision = isinstance(event, ApprovalAsked | OutcomeUnknown)
+            arguments = (isinstance(event, ApprovalAsked) and event.arguments) or arguments
             text = arguments_text(arguments) if needs_decision else abbreviate(arguments)
             self._write(f"→ {escape(event.tool)} {text}\n", "tool")
         match event:
@@ -171,6 +171,14 @@ def _with_key(person: str, key_id: str) -> str:
 
 def _with_reason(text: str, reason: str) -> str:
     return f"{abbreviate(text)}: {abbreviate(reason)}" if reason else abbreviate(text)
+
+
+def _approval_answer(event: ApprovalAnswered) -> str:
+    """Say who has answered, and the arguments of that person if there are any."""
+    word = "approved" if event.approved else "denied"
+    person = _with_reason(_with_key(event.by, event.key_id), event.reason)
+    given = f" with {arguments_text(event.arguments)}" if event.arguments else ""
+    return f"{word} by {person}{given}"
 
 
 def wait_text(wait: WaitStarted) -> str:
@@ -260,4 +268,4 @@ def question_text(question: WaitStarted) -> str:
 
 def call_text(call: Call) -> str:
     """Return a call with all its arguments, for a person to judge."""
-    return f"{escape(call.tool)} {arguments_text(call.arguments)}"
+    return f"{escape(call.tool)} {arguments_text(call.shown_arguments)}"

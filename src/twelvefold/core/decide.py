@@ -49,12 +49,14 @@ class AskApproval(Struct, frozen=True):
     """Record that a person must approve this call; the run then waits.
 
     `timeout_s`: how long it waits; None: without a limit. `is_timed`: time, an event or another run
-    may continue the run, too.
+    may continue the run, too. `arguments` are those of the call with the defaults that apply, as
+    the text of a JSON object; "": they are those of the model.
     """
 
     call: Call
     timeout_s: float | None = None
     is_timed: bool = False
+    arguments: str = ""
 
 
 class AskOutcome(Struct, frozen=True):
@@ -189,13 +191,19 @@ def _decide_calls(thread: Thread, workflow: Workflow, limits: Limits) -> Decisio
     if isinstance(call, ValidCall):
         # Checked first: a call without its approval cannot have begun.
         if first.state == "open" and needs_approval(call):
-            timeout_s = call.tool.approval_timeout_s
-            is_timed = timeout_s is not None or bool(thread.timed_calls)
-            return AskApproval(first, timeout_s, is_timed)
+            return _ask_approval(thread, call)
         if thread.interrupted and call.tool.effect == "unsafe":
             return AskOutcome(first, bool(thread.timed_calls))
     group = _group(thread, workflow, limits, call)
     return RunTools(group, calls[: len(group)], len(group) == len(thread.pending))
+
+
+def _ask_approval(thread: Thread, valid: ValidCall) -> AskApproval:
+    tool, given = valid.tool, valid.call.arguments
+    is_timed = tool.approval_timeout_s is not None or bool(thread.timed_calls)
+    filled = tool.parameters.fill(given, valid.arguments)
+    shown = "" if filled == given else filled
+    return AskApproval(valid.call, tool.approval_timeout_s, is_timed, shown)
 
 
 def _validate(

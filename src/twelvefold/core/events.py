@@ -272,11 +272,14 @@ class ApprovalAsked(msgspec.Struct, frozen=True, omit_defaults=True):
     """The call needs the approval of a person; the run waits.
 
     `expires_us`: microseconds since 1970 by the server's clock, when the call is denied; 0: never.
+    `arguments` are those that the person sees, with the defaults that apply, as the text of a JSON
+    object; "": they are those of the model.
     """
 
     call: CallId
     tool: str
     expires_us: int = 0
+    arguments: str = ""
 
 
 class ApprovalAnswered(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -340,7 +343,7 @@ class ChildAsked(msgspec.Struct, frozen=True, omit_defaults=True):
     Only the run that a caller started has it. `call` is the call of this run that waits for that
     run or for one above it. `child_call` of the run `run`, a call of `tool`, needs an approval, an
     answer to `question`, of the JSON Schema `schema`, or, with `is_unknown`, a person who settles
-    its outcome. `arguments` are those of the model.
+    its outcome. `arguments` are those that the person sees.
     """
 
     call: CallId

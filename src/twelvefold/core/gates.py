@@ -92,12 +92,13 @@ def _is_alone(thread: Thread, call: Call) -> bool:
 def needs_approval(call: ValidCall) -> bool:
     """Return whether a person must approve the call.
 
-    True if the approval function raises, or has no answer: it may lack a `return`.
+    The approval function gets the arguments with which the call would run, defaults included. True
+    if it raises, or has no answer: it may lack a `return`.
     """
     if not callable(call.tool.approval):
         return call.tool.approval
     try:
-        answer = call.tool.approval(dict(call.arguments))
+        answer = call.tool.approval(call.tool.parameters.with_defaults(call.arguments))
         return answer is None or bool(answer)
     except Exception:
         return True

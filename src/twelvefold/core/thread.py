@@ -70,7 +70,7 @@ class Call(msgspec.Struct, frozen=True):
     earlier call of the same reply has it. States: "approved" by a person, also to be tried again;
     "client": the caller runs it; "waiting": it ran, and `wait` is what its result depends on.
     `number` counts the calls of its reply from 0, without those that the caller runs. `expires_us`
-    is that of its ApprovalAsked.
+    is that of its ApprovalAsked, and so is `asked_arguments` until the answer has others.
     """
 
     id: CallId
@@ -82,6 +82,12 @@ class Call(msgspec.Struct, frozen=True):
     number: int = 0
     expires_us: int = 0
     wait: WaitStarted | ChildrenStarted | None = None
+    asked_arguments: str = ""
+
+    @property
+    def shown_arguments(self) -> str:
+        """The arguments for a person to judge: with the defaults, if an approval was requested."""
+        return self.asked_arguments or self.arguments
 
 
 class Thread(msgspec.Struct, frozen=True):
@@ -314,7 +320,8 @@ def _apply_wait(
 ) -> Thread:
     match event:
         case ApprovalAsked():
-            return _set_state(thread, event.call, "asked", expires_us=event.expires_us)
+            shown = {"expires_us": event.expires_us, "asked_arguments": event.arguments}
+            return _set_state(thread, event.call, "asked", **shown)
         case ApprovalAnswered():
             return _apply_answer(thread, event)
         case WaitStarted() | ChildrenStarted():
@@ -408,7 +415,8 @@ def _remove_call(thread: Thread, call: CallId) -> Thread:
 
 def _apply_answer(thread: Thread, event: ApprovalAnswered) -> Thread:
     # A denied call does not run: a ToolFailed follows this entry.
-    changes: dict[str, Any] = {"arguments": event.arguments} if event.arguments else {}
+    given = {"arguments": event.arguments, "asked_arguments": ""}
+    changes: dict[str, Any] = given if event.arguments else {}
     state: CallState = "approved" if event.approved else "asked"
     changed = _set_state(thread, event.call, state, **changes)
     return changed if event.options is None else replace(changed, options=event.options)

@@ -158,9 +158,9 @@ async def _closing_events(
     wait under a condition.
     """
     match decision:
-        case AskApproval(call=call, timeout_s=timeout_s, is_timed=is_timed):
+        case AskApproval(call=call, timeout_s=timeout_s, is_timed=is_timed, arguments=arguments):
             expires_us = await expiry_us(services, held.run, timeout_s)
-            asked = ApprovalAsked(call.id, call.tool, expires_us)
+            asked = ApprovalAsked(call.id, call.tool, expires_us, arguments)
             return (asked,), "running" if is_timed else "waiting"
         case AskOutcome(call=call, is_timed=is_timed):
             unknown = OutcomeUnknown(call.id, call.tool)

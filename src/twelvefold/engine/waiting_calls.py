@@ -55,7 +55,7 @@ def child_asked(parent_call: CallId, found: WaitingCall) -> ChildAsked:
         str(found.run),
         call.id,
         found.workflow,
-        call.arguments,
+        call.shown_arguments,
         asked.question if asked else "",
         asked.schema if asked else None,
         call.state == "unknown",

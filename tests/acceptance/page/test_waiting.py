@@ -204,6 +204,7 @@ async def test_a_call_is_allowed_with_other_arguments(site: Site, open_chat: Ope
         await chat.page.reload()
     await expect(chat.answers).to_contain_text("paid 25.5 to DE11")
     answered = chat.steps.filter(has_text="Allowed with other arguments")
+    await expect(answered.locator(".meta")).to_contain_text("with account: DE11, amount_usd: 25.50")
     await answered.locator("summary").click()
     await expect(answered).to_contain_text("25.50")
 

@@ -122,6 +122,21 @@ async def test_a_run_waits_for_the_approval_of_a_call(stage: Stage) -> None:
     assert (held.status, record.status, record.leased) == ("waiting", "waiting", False)
 
 
+async def test_a_request_for_approval_has_the_defaults(stage: Stage) -> None:
+    @tool(effect="pure", approval=True)
+    async def rebate(item: str, cents: int = 1500) -> str:
+        """Pay back a part of the price."""
+        return f"{cents} for {item}"
+
+    services = stage.process(calls(("rebate", LAMP)))
+    held = await start(services)
+    held = await step(services, held, Workflow("shop", "Sell.", (rebate,)), NullListener())
+
+    shown = '{"item": "a lamp", "cents": 1500}'
+    requested = ApprovalAsked(CallId("2.0"), "rebate", arguments=shown)
+    assert (await story(stage, held))[-1] == requested
+
+
 async def test_a_waiting_run_continues_to_wait(stage: Stage) -> None:
     services = stage.process(calls(("refund", LAMP)))
     before = await start_and_step(services)

@@ -15,6 +15,7 @@ from functools import cached_property
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
+from twelvefold.core.tools.filling import fill_missing
 from twelvefold.core.tools.strict_mode import JsonSchema, is_strict, simplify
 from twelvefold.errors import TwelvefoldError, WorkflowError
 
@@ -98,6 +99,21 @@ class Parameters:
             raise BadArguments(f"arguments: cannot be checked, {type(error).__name__}") from error
         return {n: v for n, v in values.items() if v is not None or not self._means_default(n)}
 
+    def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return parsed arguments and the defaults of the others."""
+        parameters = self._parameters.items()
+        defaults = {name: one.default for name, one in parameters if name in self._optional}
+        return {**defaults, **values}
+
+    def fill(self, text: str, values: Mapping[str, Any]) -> str:
+        """Return the text of arguments with each default that applies, for a person.
+
+        `values` are the parsed arguments. What the model wrote stays as it is. A default without a
+        JSON form stays left out or null.
+        """
+        whole = self.with_defaults(values)
+        return fill_missing(text or "{}", {name: _json_value(one) for name, one in whole.items()})
+
     def _means_default(self, name: str) -> bool:
         return name in self._optional and self._parameters[name].default is not None
 
@@ -156,6 +172,16 @@ class Parameters:
             except WorkflowError as found:
                 return found
         return WorkflowError(f"tool {self._tool}: {_reason(error)}{location}")
+
+
+def _json_value(value: object) -> Any:
+    """Return the JSON form of a value, also of defaults in it; None if it has none."""
+    from pydantic_core import to_jsonable_python
+
+    try:
+        return to_jsonable_python(value, by_alias=True, fallback=lambda _: None)
+    except Exception:  # a serializer of the author's may raise anything
+        return None
 
 
 def _plain_property(annotation: Any, *, optional: bool) -> JsonSchema | None:

@@ -160,13 +160,15 @@ class Journal:
             case RunFinished(status=status, reason=reason, error=error):
                 return {"status": status, "reason": reason, "error": error}
             case event:
-                return await self._call_details(event)
+                return await self._call_details(entry, event)
 
     def _items(self, items: Sequence[Item]) -> list[Json]:
         return shown_items(items, self._files)
 
-    async def _call_details(self, event: _OF_CALL) -> Json:
-        call = await self._load_call(event.call)
+    async def _call_details(self, entry: Entry, event: _OF_CALL) -> Json:
+        call = await self._load_call(event.call, entry.position)
+        if isinstance(event, ApprovalAnswered) and event.arguments:
+            self._calls[event.call] = call | {"arguments": event.arguments}
         details = {
             "call": event.call,
             "item": tool_call_id(self._reader.head.id, event.call),
@@ -176,15 +178,27 @@ class Journal:
         }
         return details | self._result_details(event)
 
-    async def _load_call(self, id: CallId) -> Json:
-        """Return a call from its reply, which may stand before the page."""
+    async def _load_call(self, id: CallId, before: int) -> Json:
+        """Return a call from its reply, which may stand before the page.
+
+        It has the arguments with which a person has approved it before a position.
+        """
         if id not in self._calls:
             position = position_of(id)
-            reply = await self._reader.entry(position)
             self._calls = {id: {}}
-            if reply and isinstance(reply.event, ModelReplied):
-                self._calls |= dict(_calls_of(position, reply.event))
+            async with aclosing(self._reader.entries(after=position - 1, to=before - 1)) as entries:
+                async for entry in entries:
+                    self._note_call(entry)
         return self._calls[id]
+
+    def _note_call(self, entry: Entry) -> None:
+        match entry.event:
+            case ModelReplied() as reply:
+                self._calls |= dict(_calls_of(entry.position, reply))
+            case ApprovalAnswered(call=call, arguments=arguments) if arguments:
+                self._calls[call] = self._calls.get(call, {}) | {"arguments": arguments}
+            case _:
+                pass
 
     def _result_details(self, event: _OF_CALL) -> Json:
         match event:
@@ -193,8 +207,9 @@ class Journal:
             case ToolFailed(failure=failure, message=message, error=error):
                 details = {"failure": failure, "result": shorten_result(message, self._outputs)}
                 return details | {"error": msgspec.to_builtins(error)} if error else details
-            case ApprovalAsked(expires_us=expires_us) if expires_us:
-                return {"expires_at": expires_us / _SECOND_US}
+            case ApprovalAsked(expires_us=expires_us, arguments=arguments):
+                asked: Json = {"expires_at": expires_us / _SECOND_US} if expires_us else {}
+                return asked | ({"arguments": arguments} if arguments else {})
             case ApprovalAnswered(approved=approved, by=by, reason=reason, arguments=arguments):
                 answer = {"approved": approved, "by": by, "reason": reason, **_key(event)}
                 return answer | {"arguments_given": arguments} if arguments else answer
@@ -206,10 +221,10 @@ class Journal:
                 wait.pop("took_us", None)  # it is `took_ms` of the entry
                 return wait
             case ChildAsked():
-                asked: Json = msgspec.to_builtins(event)
-                tool, arguments = asked.pop("tool"), asked.pop("arguments", "")
-                child = {"child_run": asked.pop("run"), "child_tool": tool}
-                return asked | child | {"child_arguments": arguments}
+                below: Json = msgspec.to_builtins(event)
+                tool, arguments = below.pop("tool"), below.pop("arguments", "")
+                child = {"child_run": below.pop("run"), "child_tool": tool}
+                return below | child | {"child_arguments": arguments}
             case ChildAnswered(run=run, child_call=child_call, by=by, approved=approved):
                 answered: Json = {"child_run": run, "child_call": child_call, "by": by}
                 answered |= _key(event)

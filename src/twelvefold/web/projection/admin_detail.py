@@ -70,7 +70,7 @@ def open_call(run: RunId, workflow: str, principal: str, call: Call, asked_us: i
         "person": (question.person if question else "") or principal,
         "call_id": call.id,
         "tool": call.tool,
-        "arguments": call.arguments,
+        "arguments": call.shown_arguments,
         "question": question.question if question else None,
         "schema": question.schema if question else None,
         "asked_at": asked_us / MICRO,

@@ -204,8 +204,8 @@ class CallProjection:
         match event:
             case ModelReplied():
                 self._add(position, event)
-            case ApprovalAsked(call=id):
-                self._request_approval(id)
+            case ApprovalAsked():
+                self._request_approval(event)
             case WaitStarted(question=question) if question:
                 self._ask(event)
             case ApprovalAnswered():
@@ -240,13 +240,14 @@ class CallProjection:
         own = (call for call in self._open.values() if call.tool not in self._client_tools)
         self._next = next(own, None)
 
-    def _request_approval(self, id: CallId) -> None:
+    def _request_approval(self, asked: ApprovalAsked) -> None:
         self._next = None
-        call = self._open.get(id)
+        call = self._open.get(asked.call)
         if call and self.is_shown:
-            request = ids.approval_id(self._thread, id)
+            request = ids.approval_id(self._thread, call.id)
+            shown = asked.arguments or call.arguments
             label = self._view.label
-            self._output.add(call_items.approval_request(request, label, call.tool, call.arguments))
+            self._output.add(call_items.approval_request(request, label, call.tool, shown))
 
     def _ask(self, wait: WaitStarted) -> None:
         """Show a question as a call of a function that the client answers with an output."""

@@ -1,9 +1,9 @@
 // The journal panel: every entry of the conversation, with tokens and duration.
 import * as api from "./api.js";
-import { h, indented } from "./dom.js";
+import { exact, h, indented } from "./dom.js";
 import { formatCount, formatDuration, formatTook, fullTime, plural, shortTime, timeWithDay } from "./format.js";
 import { textOf } from "./message.js";
-import { prettyJson } from "./value.js";
+import { prettyJson, summarize } from "./value.js";
 import { waitClause } from "./waits.js";
 
 const READ_DELAY_MS = 120;
@@ -193,7 +193,8 @@ function describeAnswer(entry) {
   const edited = entry.arguments_given;
   const details = edited ? block("Changed arguments", indented(prettyJson(edited))) : [];
   const title = entry.approved ? (edited ? "Allowed with other arguments" : "Allowed") : "Denied";
-  return step(title, byPerson(entry), details, reasonOf(entry));
+  const given = edited ? [" with ", ...exact(summarize(edited))] : [];
+  return step(title, [byPerson(entry), ...given], details, reasonOf(entry));
 }
 
 /** Return who answered, and the API key that the answer came with. */
