@@ -21,8 +21,10 @@ from tools.markdown import code, fence, page, table
 from twelvefold import testing
 
 INDEX = """\
-The public names, for authors of workflows and of programs that run them. Everything else may change
-with any release. Each page has an example that runs; `examples.shopping` is `examples/shopping.py`.
+The public names, for authors of workflows and of programs that run them. The exceptions are public,
+too: they are in the module `twelvefold.errors`, and [Errors](../errors.md) lists them. Everything
+else may change with any release. Each page has an example that runs; `examples.shopping` is
+`examples/shopping.py`.
 """
 DIRECTORY = "python"
 LINE = 88

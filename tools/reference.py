@@ -38,8 +38,9 @@ prints the current values with secrets masked. All invalid variables are reporte
 exit status 2. The standard `OTEL_*` variables configure [traces](../howto/traces.md).
 """
 ERRORS = """\
-The exceptions that Twelvefold raises, with the reader of each message. The errors of the API are in
-[The API over HTTP](http.md#errors).
+The exceptions that Twelvefold raises, with the reader of each message. They are in the module
+`twelvefold.errors`; `twelvefold` itself has those that tools raise or catch, `DuplicateRow` and
+`ToolRefused`. The errors of the API are in [The API over HTTP](http.md#errors).
 """
 EVENTS = """\
 The events of the journal. `type` and `version` (always 1) are columns of the table `events`; the
