@@ -292,3 +292,22 @@ async def test_a_child_that_another_process_takes_over_is_left_to_it(stage: Stag
     assert outcome.status == "completed"
     assert (await task).status == "completed"
     assert await stage.bought() == ["a lamp"]
+
+
+async def test_a_child_that_ends_before_this_process_takes_it_is_left_alone(stage: Stage) -> None:
+    services = firm(stage, DEEP, says("Done."))
+    run = await _waiting_parent(services)
+    [child] = children_of(await stage.journal(run))
+
+    @asynccontextmanager
+    async def share(one: RunId) -> AsyncIterator[None]:
+        if one == child:
+            other = firm(stage)
+            await drive(other, await take(other, child), NullListener())
+        yield
+
+    held = await take(services, run)
+    outcome = await drive_family(services, held, NullListener(), poll=POLL, share=share)
+
+    assert outcome.status == "completed"
+    assert await stage.bought() == ["a lamp"]
