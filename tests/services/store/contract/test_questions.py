@@ -230,6 +230,18 @@ async def test_a_question_that_an_older_release_has_ended_is_not_listed(store: S
     assert len(await all_rows(store)) == 1
 
 
+async def test_a_question_of_a_thread_that_an_older_release_has_deleted_is_not_listed(
+    store: Store,
+) -> None:
+    lease = await ask(store)
+    thread = lease.run.thread
+
+    async with store.write() as tx:
+        await tx.execute("UPDATE threads SET deleted_at = 1 WHERE id = :thread", thread=thread)
+
+    assert await found(store) == await found(store, newest_first=False) == []
+
+
 async def test_prune_removes_the_questions_of_runs_that_an_older_release_has_ended(
     store: Store,
 ) -> None:

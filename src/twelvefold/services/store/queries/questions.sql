@@ -12,7 +12,7 @@ SELECT q.thread_id, q.ordinal, q.call_id, q.person, q.workflow, q.asked_at, e.ty
  WHERE q.person = :person AND q.asked_at <= :at
    AND NOT (q.asked_at = :at AND (q.thread_id > :thread OR (q.thread_id = :thread AND q.call_id >= :call)))
    AND (q.expires_at = 0 OR q.expires_at > {now_us})
-   AND r.finished_at IS NULL AND r.cancel_asked = 0
+   AND r.finished_at IS NULL AND r.cancel_asked = 0 AND t.deleted_at IS NULL
    AND (t.head = q.position OR NOT EXISTS (
         SELECT 1 FROM events w
          WHERE w.thread_id = q.thread_id AND w.position > q.position AND w.type = 'WaitEnded'
@@ -28,7 +28,7 @@ SELECT q.thread_id, q.ordinal, q.call_id, q.person, q.workflow, q.asked_at, e.ty
  WHERE q.person = :person AND q.asked_at >= :at
    AND NOT (q.asked_at = :at AND (q.thread_id < :thread OR (q.thread_id = :thread AND q.call_id <= :call)))
    AND (q.expires_at = 0 OR q.expires_at > {now_us})
-   AND r.finished_at IS NULL AND r.cancel_asked = 0
+   AND r.finished_at IS NULL AND r.cancel_asked = 0 AND t.deleted_at IS NULL
    AND (t.head = q.position OR NOT EXISTS (
         SELECT 1 FROM events w
          WHERE w.thread_id = q.thread_id AND w.position > q.position AND w.type = 'WaitEnded'
