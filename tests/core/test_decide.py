@@ -259,6 +259,53 @@ def test_approval_is_requested_with_the_defaults_and_the_call_stays_that_of_the_
     assert (call.arguments, call.shown_arguments) == ('{"number": 1, "cents": null}', shown)
 
 
+@tool(effect="unsafe", approval=lambda given: given["cents"] > 0)
+async def repay(cents: int = 2, fee: int = 3) -> str:
+    """Repay."""
+    return ""
+
+
+DESK = Workflow("desk", "You repay.", (repay,))
+
+
+def approved_with(arguments: str) -> list[Event]:
+    """Return a run in which a person approves these arguments of a call without any."""
+    asked_for = ApprovalAsked(CallId("2.0"), "repay", arguments=arguments)
+    return [asked(), called("repay"), asked_for, allowed()]
+
+
+def test_the_arguments_that_the_person_saw_run_after_a_default_has_changed() -> None:
+    found = decide(thread_of(*approved_with('{"cents": 1, "fee": 1}')), DESK, LIMITS)
+
+    assert isinstance(found, RunTools)
+    (call,) = found.calls
+    assert isinstance(call, ValidCall)
+    assert call.arguments == {"cents": 1, "fee": 1}
+
+
+def test_a_call_with_a_default_that_the_person_did_not_see_is_rejected() -> None:
+    found = decide(thread_of(*approved_with('{"cents": 1}')), DESK, LIMITS)
+
+    assert isinstance(found, RunTools)
+    (call,) = found.calls
+    assert isinstance(call, RejectedCall)
+    problem = "the parameters have changed since a person approved this call; call the tool again"
+    assert (call.failure, call.problems) == ("arguments", (problem,))
+
+
+def test_an_approved_call_that_may_have_begun_is_not_rejected() -> None:
+    interrupted = thread_of(*approved_with('{"cents": 1}'), interrupted=True)
+
+    assert isinstance(decide(interrupted, DESK, LIMITS), AskOutcome)
+
+
+def test_a_call_that_needs_no_approval_takes_new_defaults() -> None:
+    found = decide(thread_of(*approved_with('{"cents": 0}')), DESK, LIMITS)
+
+    assert isinstance(found, RunTools)
+    assert isinstance(found.calls[0], ValidCall)
+
+
 def test_the_arguments_of_the_person_replace_those_of_the_request() -> None:
     story = asked(), called("refund"), ApprovalAsked(CallId("2.0"), "refund", arguments='{"a":1}')
     given = ApprovalAnswered(CallId("2.0"), approved=True, by="bob", arguments='{"a":2}')

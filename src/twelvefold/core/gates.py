@@ -14,6 +14,8 @@ from twelvefold.core.tools.schema import BadArguments
 from twelvefold.core.tools.tool import Tool
 from twelvefold.core.workflow import RejectedCall, Workflow
 
+_CHANGED = "the parameters have changed since a person approved this call; call the tool again"
+
 
 class ValidCall(Struct, frozen=True):
     """A call that may run, with its parsed arguments.
@@ -79,9 +81,21 @@ def validate_call(thread: Thread, workflow: Workflow, call: Call) -> ValidCall |
         problem = f"{tool.name} hands the conversation over; call it without other calls"
         return RejectedCall("not_open", call.tool, call.arguments, (problem,))
     try:
-        return ValidCall(call, tool, tool.parameters.parse(call.arguments))
+        valid = ValidCall(call, tool, tool.parameters.parse(call.arguments))
     except BadArguments as error:
         return RejectedCall("arguments", call.tool, call.arguments, error.problems)
+    if call.state == "approved" and not thread.interrupted and _is_changed(valid):
+        return RejectedCall("arguments", call.tool, call.arguments, (_CHANGED,))
+    return valid
+
+
+def _is_changed(valid: ValidCall) -> bool:
+    """Return whether a default applies to an approved call that the person has not seen.
+
+    A new release may add a parameter before the call runs.
+    """
+    text = valid.call.arguments
+    return valid.tool.parameters.fill(text, valid.arguments) != text and needs_approval(valid)
 
 
 def _is_alone(thread: Thread, call: Call) -> bool:

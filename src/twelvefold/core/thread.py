@@ -70,7 +70,8 @@ class Call(msgspec.Struct, frozen=True):
     earlier call of the same reply has it. States: "approved" by a person, also to be tried again;
     "client": the caller runs it; "waiting": it ran, and `wait` is what its result depends on.
     `number` counts the calls of its reply from 0, without those that the caller runs. `expires_us`
-    is that of its ApprovalAsked, and so is `asked_arguments` until the answer has others.
+    is that of its ApprovalAsked, and so is `asked_arguments` until the answer; then they are its
+    `arguments`, unless the person gave others.
     """
 
     id: CallId
@@ -415,11 +416,19 @@ def _remove_call(thread: Thread, call: CallId) -> Thread:
 
 def _apply_answer(thread: Thread, event: ApprovalAnswered) -> Thread:
     # A denied call does not run: a ToolFailed follows this entry.
-    given = {"arguments": event.arguments, "asked_arguments": ""}
-    changes: dict[str, Any] = given if event.arguments else {}
     state: CallState = "approved" if event.approved else "asked"
-    changed = _set_state(thread, event.call, state, **changes)
+    pending = tuple(
+        _answered(one, event.arguments, state) if one.id == event.call else one
+        for one in thread.pending
+    )
+    changed = replace(thread, pending=pending)
     return changed if event.options is None else replace(changed, options=event.options)
+
+
+def _answered(call: Call, arguments: str, state: CallState) -> Call:
+    """Return the call with the arguments of the person, else with those that the person saw."""
+    shown = arguments or call.shown_arguments
+    return replace(call, state=state, arguments=shown, asked_arguments="")
 
 
 def _set_state(thread: Thread, call: CallId, state: CallState, **changes: Any) -> Thread:

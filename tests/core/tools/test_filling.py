@@ -1,8 +1,10 @@
 """Defaults in the text of a call's arguments, for a person who approves the call."""
 
 import inspect
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from pydantic import BaseModel, Field, SecretStr, model_serializer
 
 from twelvefold.core.tools.filling import fill_missing
 from twelvefold.core.tools.schema import Parameters
+
+KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 
 
 class Line(BaseModel):
@@ -19,6 +23,13 @@ class Line(BaseModel):
     more: dict[str, Any] = {}
 
 
+class NeverEqual(Decimal):
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not comparable")
+
+    __hash__ = Decimal.__hash__
+
+
 class Broken(BaseModel):
     @model_serializer
     def fail(self) -> str:
@@ -26,11 +37,10 @@ class Broken(BaseModel):
 
 
 def filled(text: str, **types: Any) -> str:
-    kind = inspect.Parameter.KEYWORD_ONLY
     made = Parameters(
         "refund",
         {
-            name: inspect.Parameter(name, kind, annotation=annotation, default=default)
+            name: inspect.Parameter(name, KEYWORD_ONLY, annotation=annotation, default=default)
             for name, (annotation, default) in types.items()
         },
     )
@@ -66,6 +76,36 @@ def test_what_the_model_wrote_stays_as_it_is() -> None:
     found = filled(text, price=(Decimal, REQUIRED), line=(Line, REQUIRED), cents=(int, 10**30))
 
     assert found == f'{{"price": {number}, "line": {line}, "count": 1}}, "cents": {10**30}}}'
+
+
+@pytest.mark.parametrize(
+    ("type", "default"),
+    [(SecretStr, SecretStr("s3cret")), (int, "1500"), (Decimal, NeverEqual())],
+    ids=["secret", "text", "unequal"],
+)
+def test_a_default_whose_json_form_is_another_value_is_left_out(type: Any, default: object) -> None:
+    assert filled("{}", key=(type, default), cents=(int, 2)) == '{"cents": 2}'
+
+
+def test_a_tuple_that_a_list_stands_for_is_filled_in() -> None:
+    assert filled("{}", tags=(Sequence[str], ("a",))) == '{"tags": ["a"]}'
+
+
+def test_a_value_that_each_reading_makes_anew_is_that_of_the_text() -> None:
+    numbers = count()
+
+    class Order(BaseModel):
+        number: int = Field(default_factory=lambda: next(numbers))
+
+    made = Parameters(
+        "order", {"order": inspect.Parameter("order", KEYWORD_ONLY, annotation=Order)}
+    )
+
+    text = made.fill('{"order": {}}', made.parse('{"order": {}}'))
+    arguments = made.parse(text)
+
+    assert (text, arguments) == ('{"order": {"number": 0}}', {"order": Order(number=0)})
+    assert made.fill(text, arguments) == text
 
 
 def test_a_default_within_an_object_is_filled_in() -> None:

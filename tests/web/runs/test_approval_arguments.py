@@ -81,3 +81,15 @@ async def test_the_journal_has_the_arguments_of_the_person_from_the_answer_on(
     answered = entries["ApprovalAnswered"]
     assert (answered["arguments"], answered["arguments_given"]) == (MODEL, given)
     assert alone["ToolSucceeded"] == result
+
+
+async def test_a_default_applies_to_the_arguments_of_the_person_and_is_shown(api: Served) -> None:
+    first = await api.ask("rebate lamp")
+    [answer] = approval(asked(first))
+    given = [answer | {"arguments": '{"item": "sofa"}'}]
+    second = await api.ask(given, previous_response_id=first["id"])
+
+    entries = await journal(api, first)
+
+    assert entries["ApprovalAnswered"]["arguments_given"] == '{"item": "sofa", "cents": 1500}'
+    assert "1500 for sofa" in second["output"][-1]["content"][0]["text"]

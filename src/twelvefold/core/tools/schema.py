@@ -108,11 +108,25 @@ class Parameters:
     def fill(self, text: str, values: Mapping[str, Any]) -> str:
         """Return the text of arguments with each default that applies, for a person.
 
-        `values` are the parsed arguments. What the model wrote stays as it is. A default without a
-        JSON form stays left out or null.
+        `values` are the parsed arguments. What the model wrote stays as it is. The text can be
+        parsed to the same values, so a default stays left out or null if its JSON form is another
+        value: a secret, an object.
         """
-        whole = self.with_defaults(values)
-        return fill_missing(text or "{}", {name: _json_value(one) for name, one in whole.items()})
+        filled = text
+        for name, value in self.with_defaults(values).items():
+            candidate = fill_missing(filled or "{}", {name: _json_value(value)})
+            if candidate != (filled or "{}") and self._parses_to(candidate, name, value):
+                filled = candidate
+        return filled
+
+    def _parses_to(self, text: str, name: str, value: object) -> bool:
+        try:
+            parsed = self.with_defaults(self.parse(text))[name]
+            if isinstance(parsed, list) and isinstance(value, tuple):
+                return parsed == [*value]
+            return bool(parsed == value)
+        except Exception:  # a validator or an `__eq__` of the author's may raise anything
+            return False
 
     def _means_default(self, name: str) -> bool:
         return name in self._optional and self._parameters[name].default is not None

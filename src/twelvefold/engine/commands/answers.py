@@ -58,20 +58,19 @@ async def answer(
 
     `options` and `background` are for the rest of the run; with `options` None its first ones stay.
     `claims`: the caller claims the run at once, so no worker is woken. `arguments`, the text of a
-    JSON object, replace those of the model. `key_id` is the API key of the caller. Raises
-    NotFound, TooLate if no such call waits or it has expired, Conflict if the run is held, or the
-    request was made before, RequestError if the tool does not take the arguments, and
-    MigrationUnfinished if the gate for them is closed.
+    JSON object, replace those of the model; a parameter that they omit has its default. `key_id` is
+    the API key of the caller. Raises NotFound, TooLate if no such call waits or it has expired,
+    Conflict if the run is held, or the request was made before, RequestError if the tool does not
+    take the arguments, and MigrationUnfinished if the gate for them is closed.
     """
     if arguments:
         await services.gate.check("an approval with other arguments")
     stored_key = await services.gate.if_open(key_id)
 
     def events(waiting: Call, thread: Thread) -> tuple[Event, ...]:
-        if arguments:
-            _check_arguments(services, thread, waiting, arguments, approved=approved)
+        given = arguments and _checked(services, thread, waiting, arguments, approved=approved)
         answered = ApprovalAnswered(
-            waiting.id, approved, by, reason, options, background, arguments, stored_key
+            waiting.id, approved, by, reason, options, background, given, stored_key
         )
         if approved:
             return (answered,)
@@ -81,10 +80,10 @@ async def answer(
     await _answer_call(services, run, call, "asked", events, request, claims=claims)
 
 
-def _check_arguments(
+def _checked(
     services: Services, thread: Thread, call: Call, arguments: str, *, approved: bool
-) -> None:
-    """Raise RequestError unless the call's tool takes the arguments."""
+) -> str:
+    """Return the arguments with the defaults of the call's tool. Raises RequestError."""
     if not approved:
         raise RequestError("a call that is denied takes no arguments")
     workflow = services.workflows.get(thread.workflow)
@@ -92,7 +91,7 @@ def _check_arguments(
     if tool is None:
         raise NotFound(f"workflow {thread.workflow!r} has no tool {call.tool!r}")
     try:
-        tool.parameters.parse(arguments)
+        return tool.parameters.fill(arguments, tool.parameters.parse(arguments))
     except BadArguments as error:
         raise RequestError("; ".join(error.problems)) from error
 
