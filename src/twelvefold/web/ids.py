@@ -25,7 +25,7 @@ from twelvefold.errors import NotFound
 _PART = re.compile(r"c[1-9][0-9]{0,8}")
 _NUMBER = r"(?:0|[1-9][0-9]{0,8})"
 _ITEM = re.compile(
-    rf"(?P<prefix>[a-z]+)_(?P<thread>[0-9a-f]{{{THREAD_ID_LENGTH}}})(?P<position>[1-9][0-9]{{0,18}})"
+    rf"(?P<prefix>[a-z]+)_(?P<thread>[0-9a-f]{{{THREAD_ID_LENGTH}}})(?P<position>[1-9][0-9]{{0,17}})"
     rf"(?:i(?P<input>{_NUMBER})|\.(?P<call>{_NUMBER})|x(?P<delta>[1-9][0-9]{{0,8}})"
     r"|_(?P<further>[1-9][0-9]{0,8}))?"
 )

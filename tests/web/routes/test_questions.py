@@ -9,6 +9,7 @@ from tests.web.asking import error
 from tests.web.people import FAMILY, give, people, question_of, script
 from tests.web.serving import Json, Serve, Served
 from tests.web.tenants import unused
+from twelvefold.core import THREAD_ID_LENGTH
 from twelvefold.core.ports import ApiKey
 from twelvefold.services.model.scripted import ScriptedModel
 from twelvefold.web.http.authentication import hash_of
@@ -103,11 +104,12 @@ async def test_the_list_has_pages_in_both_orders(serve: Serve) -> None:
     assert ([one["id"] for one in last["data"]], last["has_more"]) == (asked[:1], False)
 
 
-@pytest.mark.parametrize("form", ["x", "ask_", "another's", "unused"])
+@pytest.mark.parametrize("form", ["x", "ask_", "another's", "unused", "huge"])
 async def test_a_page_begins_after_a_question_of_the_caller_alone(serve: Serve, form: str) -> None:
     ann, bob, _ = await people(serve)
     id = question_of(await ann.ask("call ask_bob"))
-    after = {"another's": id, "unused": unused(id)}.get(form, form)
+    huge = f"ask_{id.removeprefix('ask_')[:THREAD_ID_LENGTH]}{10**19 - 1}.0"
+    after = {"another's": id, "unused": unused(id), "huge": huge}.get(form, form)
     api = ann if form == "another's" else bob
 
     assert error(await api.get("/questions", after=after)) == NO_AFTER
