@@ -144,7 +144,7 @@ def test_processes_that_start_together_can_share_a_new_file(tmp_path: Path) -> N
         "PYTHONPATH": str(SOURCE),
         "DATABASE_URL": f"sqlite:///{tmp_path}/a.db",
     }
-    command = [sys.executable, "-m", "twelvefold", "runs", "list"]
+    command = [sys.executable, "-m", "twelvefold", "runs", "list", "--json"]
     processes = [
         subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, cwd=tmp_path)
         for _ in range(4)
