@@ -79,6 +79,7 @@ async def test_a_period_that_is_too_long_is_named_by_its_days(site: Site) -> Non
     ("query", "param"),
     [
         ({"from": "yesterday"}, "from"),
+        ({"to": ""}, "to"),
         ({"to": "2026-02-30"}, "to"),
         ({"to": "20260228"}, "to"),
         ({"to": "2026-W09-6"}, "to"),

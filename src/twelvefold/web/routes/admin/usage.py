@@ -64,8 +64,9 @@ def _parse_filter(query: QueryParams) -> UsageFilter:
 
 
 def _parse_day(query: QueryParams, name: str) -> date | None:
-    if not (text := parse_text(query, name)):
+    if name not in query:
         return None
+    text = parse_text(query, name)
     try:
         day = date.fromisoformat(text)
     except ValueError:
