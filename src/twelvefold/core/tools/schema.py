@@ -190,10 +190,11 @@ class Parameters:
 
 def _json_value(value: object) -> Any:
     """Return the JSON form of a value, also of defaults in it; None if it has none."""
-    from pydantic_core import to_jsonable_python
+    from pydantic import TypeAdapter
 
+    adapter = TypeAdapter[Any](Any)
     try:
-        return to_jsonable_python(value, by_alias=True, fallback=lambda _: None)
+        return adapter.dump_python(value, mode="json", by_alias=True, fallback=lambda _: None)
     except Exception:  # a serializer of the author's may raise anything
         return None
 

@@ -1,10 +1,10 @@
 """Query parameters, and lists in pages as in the OpenAI API."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.datastructures import QueryParams
 
@@ -18,6 +18,7 @@ _NUMBER = re.compile(r"[0-9]{1,6}")
 _SECONDS = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 _INTEGER = re.compile(r"-?[0-9]{1,4000}")
 Json = dict[str, Any]
+Choice = TypeVar("Choice", bound=str)
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
@@ -121,6 +122,15 @@ def parse_text(query: QueryParams, name: str, max_chars: int = 255) -> str:
     if len(value) > max_chars:
         raise_invalid(f"must have at most {max_chars} characters", name)
     return value
+
+
+def parse_choice(query: QueryParams, name: str, choices: Collection[Choice]) -> Choice | None:
+    """Return a query parameter with one of these values; None if it is absent. Raises ApiError."""
+    value = _single(query, name)
+    found = next((choice for choice in choices if choice == value), None)
+    if value is not None and found is None:
+        raise_invalid(f"must be one of {', '.join(choices)}, not {abbreviate(value)}", name)
+    return found
 
 
 def parse_time_us(query: QueryParams, name: str) -> int | None:

@@ -87,6 +87,7 @@ async def test_a_period_that_is_too_long_is_named_by_its_days(site: Site) -> Non
         ({"from": "2024-01-01", "to": "2026-01-01"}, "from"),
         ({"to": "0001-01-01"}, "to"),
         ({"by": "hour"}, "by"),
+        ({"by": ""}, "by"),
         ({"by": "workflow,principal"}, "by"),
         ({"limit": "5"}, "limit"),
     ],

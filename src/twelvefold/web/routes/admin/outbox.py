@@ -14,8 +14,8 @@ from twelvefold.web.http import (
     check_list_parameters,
     json_response,
     list_object,
+    parse_choice,
     parse_page,
-    parse_text,
     raise_invalid,
     require_admin,
 )
@@ -31,7 +31,7 @@ async def list_messages(request: Request) -> Response:
     require_admin(request)
     query, store = request.query_params, web_of(request).services.store
     check_list_parameters(query, "limit", "after")
-    page, state = parse_page(query), _parse_state(parse_text(query, "state") or "due")
+    page, state = parse_page(query), parse_choice(query, "state", STATES) or "due"
     try:
         found = await retry_unavailable(
             lambda: store.find_messages(state, limit=page.limit + 1, after=page.after)
@@ -40,12 +40,6 @@ async def list_messages(request: Request) -> Response:
         raise_invalid(f"there is no message {abbreviate(page.after)}", "after")
     rows = [admin_message(one) for one in found]
     return json_response(list_object(rows[: page.limit], len(rows) > page.limit))
-
-
-def _parse_state(text: str) -> MessageState:
-    if text not in STATES:
-        raise_invalid(f"must be one of {', '.join(STATES)}, not {abbreviate(text)}", "state")
-    return text
 
 
 async def retry(request: Request) -> Response:

@@ -17,6 +17,7 @@ from twelvefold.web.http import (
     check_list_parameters,
     json_response,
     list_object,
+    parse_choice,
     parse_page,
     parse_text,
     parse_time_us,
@@ -52,11 +53,8 @@ async def list_runs(request: Request) -> Response:
 
 
 def _parse_filter(query: QueryParams) -> RunFilter:
-    status = parse_text(query, "status")
-    if status and status not in STATUSES:
-        raise_invalid(f"must be one of {', '.join(STATUSES)}, not {abbreviate(status)}", "status")
     filter = RunFilter(
-        status=status or None,
+        status=parse_choice(query, "status", STATUSES),
         workflow=parse_text(query, "workflow"),
         principal=parse_text(query, "principal"),
         since_us=parse_time_us(query, "since") or 0,

@@ -15,6 +15,7 @@ from twelvefold.web.http import (
     abbreviate,
     check_list_parameters,
     json_response,
+    parse_choice,
     parse_text,
     raise_invalid,
     require_admin,
@@ -57,7 +58,7 @@ def _parse_filter(query: QueryParams) -> UsageFilter:
     return UsageFilter(
         first.isoformat(),
         last.isoformat(),
-        _parse_groups(parse_text(query, "by") or "day"),
+        GROUPS[parse_choice(query, "by", GROUPS) or "day"],
         parse_text(query, "workflow"),
         parse_text(query, "principal"),
     )
@@ -75,12 +76,6 @@ def _parse_day(query: QueryParams, name: str) -> date | None:
     if day is None or day.isoformat() != text or day.year < FIRST_YEAR:
         raise_invalid(f"must be a day as 2026-11-30, not {abbreviate(text)}", name)
     return day
-
-
-def _parse_groups(text: str) -> tuple[UsageGroup, ...]:
-    if text not in GROUPS:
-        raise_invalid(f"must be one of {', '.join(GROUPS)}, not {abbreviate(text)}", "by")
-    return GROUPS[text]
 
 
 def _usage_sum(one: UsageSum) -> Json:

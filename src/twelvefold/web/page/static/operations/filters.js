@@ -32,7 +32,7 @@ export class Filters {
 
   /** Show the values of an address; return those of the fields. */
   put(address) {
-    const pairs = [...this.controls.keys()].filter((name) => Object.hasOwn(address, name)).map((name) => [name, address[name]]);
+    const pairs = [...this.controls.keys()].filter((name) => Object.hasOwn(address, name) && address[name]).map((name) => [name, address[name]]);
     const values = Object.fromEntries(pairs);
     for (const [name, control] of this.controls) {
       control.value = values[name] ?? "";
