@@ -37,7 +37,7 @@ async def fork_at(
 async def _check_is_no_child(services: Services, thread: ThreadId) -> None:
     """Raise RequestError for the thread of a run that another one started.
 
-    A fork of it would be a run of nobody: the other run does not wait for it.
+    The other run would not wait for the fork, so nothing would read its result.
     """
     first = await services.retry(lambda: services.store.first_entry(thread, after=0))
     if first and isinstance(first.event, RunStarted) and (parent := first.event.parent):
